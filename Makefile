@@ -1,0 +1,38 @@
+# sottovoce: two commands, everything they need in .venv
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SOURCES := pyproject.toml constraints.txt
+
+.PHONY: demo test gpu lint clean
+
+demo: .venv/demo.stamp
+	mkdir -p demo
+	$(BIN)/sottovoce loopback --input clients/demo.flac --output demo/decoded.wav --books 4 \
+		--picture demo/picture.png --report
+	@echo "Listen to demo/decoded.wav, look at demo/picture.png."
+
+test: .venv/test.stamp lint
+	@sh .ci/packages
+	$(BIN)/python -m pytest
+
+lint: .venv/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	sh .ci/types
+
+gpu: .venv/test.stamp
+	$(BIN)/python -m pytest tests/gpu
+
+.venv/demo.stamp: $(SOURCES)
+	$(PYTHON) -m venv .venv
+	$(INSTALL) --editable '.[engine,report]'
+	@touch $@
+
+.venv/test.stamp: $(SOURCES)
+	$(PYTHON) -m venv .venv
+	$(INSTALL) --editable '.[engine,report,train,dev]'
+	@touch $@ .venv/demo.stamp
+
+clean:
+	rm -rf .venv build demo

@@ -1,0 +1,131 @@
+"""The two ends of a loopback: a file, a pipe or a device each, opened as a source and a sink for the pipeline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+
+from sottovoce.stream.descriptor import Descriptor
+from sottovoce.stream.frames import Frame, Pcm
+from sottovoce.stream.pipeline import Settings, Sink
+
+from .audio_in import AudioInput
+from .audio_out import AudioOutput, audio_output, check_output
+from .microphone import listen
+from .sound_files import Watch, progress, spoken
+from .soundcard import SoundCard
+from .speaker import RESERVE_MS, Speaker
+
+
+@dataclass(frozen=True, slots=True)
+class EndOptions:
+    """Where sound comes from and where it goes."""
+
+    input: str | None = None
+    "Sound file, ``-``, or None for the microphone."
+    output: str | None = None
+    "Sound file, ``-``, or None for the speaker."
+    realtime: bool = False
+    "A file speaks at the rate of speech; always so where it is heard at once."
+    seconds: float | None = None
+    "Stop after so much sound."
+    input_device: str | None = None
+    output_device: str | None = None
+    reserve_ms: float = RESERVE_MS
+
+
+class Ends:
+    """Opens on ``__enter__``; an output file appears on ``__exit__``, whole, or not at all if that has an error.
+
+    Attributes:
+        sound: the file that is read, if one is.
+        card: the sound card, if one is needed; it runs from `start` on.
+        speaker: if there is one, from `start` on.
+    """
+
+    def __init__(self, options: EndOptions, descriptor: Descriptor, settings: Settings) -> None:
+        """Find the devices. Raises DeviceError, or AudioFileError: the output's ending is not known."""
+        self.sound: AudioInput | None = None
+        self.card: SoundCard | None = None
+        self.speaker: Speaker | None = None
+        self._options = options
+        self._rate_hz = descriptor.rate_hz
+        # A packet's frames come together, and behind a lost one what waited for its repair.
+        self._burst_ms = descriptor.frame_ms * settings.frames_per_packet * (1 + settings.redundancy)
+        self._output: AudioOutput | None = None
+        self._watch: Watch = _nobody
+        self._stack = ExitStack()
+        if options.output is not None:
+            check_output(options.output)
+        if options.input is None or options.output is None:
+            self.card = SoundCard(
+                descriptor.rate_hz,
+                microphone=options.input is None,
+                speaker=options.output is None,
+                input_device=options.input_device,
+                output_device=options.output_device,
+                burst_s=self._burst_ms / 1000,
+            )
+
+    def start(self) -> None:
+        """Let the devices run. Call when the engine is ready. Raises DeviceError."""
+        if self.card is None:
+            return
+        self._stack.enter_context(self.card)
+        if self.card.playback:
+            self.speaker = Speaker(
+                self.card, self.card.playback, self._rate_hz, self._burst_ms, self._options.reserve_ms
+            )
+
+    async def source(self, ended: Callable[[], bool]) -> AsyncIterator[Pcm]:
+        """What is said, until it ends, ``ended()``, or the seconds are over."""
+        seconds = self._options.seconds
+        left = math.inf if seconds is None else round(seconds * self._rate_hz)
+        async for block in self._blocks(ended):
+            yield block if len(block) <= left else block[: int(left)]
+            left -= len(block)
+            if left <= 0 or ended():
+                return
+
+    def sink(self) -> Sink:
+        """Where it is heard."""
+        if self.speaker:
+            return self.speaker.play
+        output = self._output
+        assert output is not None, "enter and start first"
+
+        async def write(frame: Frame[Pcm]) -> None:
+            output.write(frame.data)
+
+        return write
+
+    def _blocks(self, ended: Callable[[], bool]) -> AsyncIterator[Pcm]:
+        if self.sound:
+            return spoken(self.sound, self._watch, self._options.realtime or self._options.output is None)
+        assert self.card is not None
+        assert self.card.capture is not None
+        return listen(self.card, self.card.capture, self._rate_hz, ended)
+
+    def __enter__(self) -> Ends:
+        options = self._options
+        with ExitStack() as opened:
+            if options.input is not None:
+                self.sound = opened.enter_context(AudioInput(options.input, self._rate_hz))
+            if options.output is not None:
+                self._output = opened.enter_context(audio_output(options.output, self._rate_hz))
+            if self.sound and self._output:
+                self._watch = opened.enter_context(progress("loopback", self.sound.duration_s))
+            self._stack = opened.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._stack.__exit__(kind, error, trace)
+
+
+def _nobody(seconds: float) -> None:
+    """Watches no progress."""

@@ -1,0 +1,104 @@
+"""A loopback with a device at an end: the instrument on the terminal, the keys, and what is told afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from rich.console import Console
+from rich.live import Live as Screen
+
+from sottovoce.stream.packer import Dial
+from sottovoce.stream.statistics import Statistics
+
+from .delay import LiveDelay, live_delay
+from .instrument import View, render
+from .keys import raw_keys
+from .soundcard import SoundCard
+from .speaker import Speaker
+
+_REFRESH_S = 0.125
+
+
+class Live:
+    """Watches over a running loopback. All of it happens on the event loop."""
+
+    def __init__(self, card: SoundCard, speaker: Speaker | None, statistics: Statistics, dial: Dial) -> None:
+        self._card = card
+        self._speaker = speaker
+        self._statistics = statistics
+        self._dial = dial
+        self._quit = False
+
+    def asked_to_quit(self) -> bool:
+        """Whether somebody pressed ``q``."""
+        return self._quit
+
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """Show the instrument while inside, if standard error is a terminal, and listen to the keys."""
+        with raw_keys() as pressed:
+            watching = asyncio.create_task(self._watch(pressed), name="instrument")
+            try:
+                yield
+            finally:
+                watching.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watching
+
+    def press(self, key: str) -> None:
+        """Do what a key stands for: a digit or a step turns the dial, ``q`` ends."""
+        if key.isdecimal() and key != "0":
+            self._dial.books = int(key)
+        elif key in ("up", "right", "+", "="):
+            self._dial.books += 1
+        elif key in ("down", "left", "-"):
+            self._dial.books -= 1
+        elif key in ("q", "Q"):
+            self._quit = True
+
+    def delay(self) -> LiveDelay | None:
+        """From microphone to speaker; None where there are not both, or not yet."""
+        return live_delay(self._card, self._speaker, self._statistics) if self._speaker else None
+
+    def summary(self) -> list[str]:
+        """What a person wants to know afterwards."""
+        view = self._view(keys=False)
+        counts = f"{view.overflows} overflows, {view.underflows} underflows, {view.skipped_ms} ms skipped"
+        dropped = {name: n for name, n in self._statistics.dropped.items() if not name.endswith(".lost")}
+        counts += f", {sum(dropped.values())} frames dropped"
+        lines = [f"{'devices':<17} {view.devices}", f"{'xruns':<17} {counts}"]
+        delay = self.delay()
+        return [*lines, f"{'live delay':<17} {delay}"] if delay else lines
+
+    async def _watch(self, pressed: asyncio.Queue[str] | None) -> None:
+        console = Console(stderr=True)
+        if not console.is_terminal:
+            return await self._turn(pressed)
+        with Screen(console=console, auto_refresh=False, transient=True) as screen:
+            while True:
+                screen.update(render(self._view(keys=pressed is not None)), refresh=True)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._turn(pressed), _REFRESH_S)
+
+    async def _turn(self, pressed: asyncio.Queue[str] | None) -> None:
+        """Obey the keys until cancelled."""
+        while pressed is not None:
+            self.press(await pressed.get())
+        await asyncio.Event().wait()
+
+    def _view(self, keys: bool) -> View:
+        capture, playback = self._card.capture, self._card.playback
+        skipped_s = playback.n_skipped / playback.rate_hz if playback else 0.0
+        return View(
+            statistics=self._statistics,
+            books=self._dial.books,
+            most_books=self._dial.most,
+            delay=str(self.delay() or f"codec {self._statistics.descriptor.delay_ms:.0f} ms"),
+            overflows=capture.overflows if capture else 0,
+            underflows=(capture.underflows if capture else 0) + (playback.underflows if playback else 0),
+            skipped_ms=round(1000 * skipped_s),
+            devices=" -> ".join(name for name in self._card.names if name),
+            keys=keys,
+        )

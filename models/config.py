@@ -1,0 +1,181 @@
+"""Every number of a model, once. A preset is a frozen dataclass; nothing else in the code knows a number from it.
+
+``base`` is the product, ``micro`` the reference design, ``tiny`` a base small enough for tests to train in seconds.
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class MelConfig:
+    """The log-mel front end (see ``mel.py``)."""
+
+    rate_hz: int
+    hop: int
+    n_fft: int = 1024
+    n_mels: int = 128
+    floor: float = 1e-5
+    "Smallest magnitude; its logarithm, -11.5, is what silence looks like."
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkConfig:
+    """The convolutional encoder and decoder between mel and latent."""
+
+    mels_per_frame: int
+    latent: int
+    encoder_width: int
+    encoder_blocks: int
+    decoder_width: int
+    decoder_blocks: int
+    refine_width: int
+    refine_blocks: int
+    "Blocks at mel rate after the decoder's upsampling."
+    expansion: int = 3
+    kernel: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class QuantiserConfig:
+    """The residual vector quantiser (see ``rvq.py``)."""
+
+    books: int
+    book_size: int
+    width: int
+    code_width: int
+    metric: Literal["cosine", "l2"]
+    "cosine: a projection for every book, unit vectors. l2: one shared projection without bias, plain distances."
+
+
+@dataclass(frozen=True, slots=True)
+class VocoderConfig:
+    """Causal HiFi-GAN (arXiv 2010.05646, generator with the second kind of residual block)."""
+
+    channels: int
+    rates: tuple[int, ...]
+    kernels: tuple[int, ...]
+    mrf_kernels: tuple[int, ...] = (3, 5, 7)
+    mrf_dilations: tuple[int, ...] = (1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A codec and its vocoder, complete."""
+
+    name: str
+    mel: MelConfig
+    trunk: TrunkConfig
+    quantiser: QuantiserConfig
+    vocoder: VocoderConfig
+
+    def __post_init__(self) -> None:
+        if math.prod(self.vocoder.rates) != self.mel.hop:
+            raise ValueError(f"{self.name}: vocoder rates {self.vocoder.rates} do not multiply to hop {self.mel.hop}")
+        if self.quantiser.width != self.trunk.latent:
+            raise ValueError(f"{self.name}: quantiser width {self.quantiser.width} is not latent {self.trunk.latent}")
+
+    @property
+    def rate_hz(self) -> int:
+        return self.mel.rate_hz
+
+    @property
+    def n_mels(self) -> int:
+        return self.mel.n_mels
+
+    @property
+    def mels_per_frame(self) -> int:
+        return self.trunk.mels_per_frame
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples of one code frame."""
+        return self.mel.hop * self.trunk.mels_per_frame
+
+    @property
+    def books(self) -> int:
+        return self.quantiser.books
+
+    @property
+    def book_size(self) -> int:
+        return self.quantiser.book_size
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> "Preset":
+        """Rebuild what ``to_json`` wrote.
+
+        Raises:
+            ValueError: a field is missing, unknown, or contradicts another.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            vocoder = {k: tuple(v) if isinstance(v, list) else v for k, v in fields["vocoder"].items()}
+            return Preset(
+                name=fields["name"],
+                mel=MelConfig(**fields["mel"]),
+                trunk=TrunkConfig(**fields["trunk"]),
+                quantiser=QuantiserConfig(**fields["quantiser"]),
+                vocoder=VocoderConfig(**vocoder),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a preset: {error}") from error
+
+
+BASE = Preset(
+    name="base",
+    mel=MelConfig(rate_hz=24_000, hop=240),
+    trunk=TrunkConfig(
+        mels_per_frame=4,
+        latent=256,
+        encoder_width=256,
+        encoder_blocks=5,
+        decoder_width=256,
+        decoder_blocks=6,
+        refine_width=160,
+        refine_blocks=2,
+    ),
+    quantiser=QuantiserConfig(books=8, book_size=1024, width=256, code_width=8, metric="cosine"),
+    vocoder=VocoderConfig(channels=128, rates=(8, 5, 3, 2), kernels=(16, 10, 6, 4)),
+)
+
+MICRO = Preset(
+    name="micro",
+    mel=MelConfig(rate_hz=16_000, hop=256),
+    trunk=TrunkConfig(
+        mels_per_frame=1,
+        latent=128,
+        encoder_width=128,
+        encoder_blocks=4,
+        decoder_width=192,
+        decoder_blocks=5,
+        refine_width=0,
+        refine_blocks=0,
+    ),
+    quantiser=QuantiserConfig(books=2, book_size=128, width=128, code_width=64, metric="l2"),
+    vocoder=VocoderConfig(channels=128, rates=(8, 8, 2, 2), kernels=(16, 16, 4, 4)),
+)
+
+TINY = Preset(
+    name="tiny",
+    mel=MelConfig(rate_hz=24_000, hop=240),
+    trunk=TrunkConfig(
+        mels_per_frame=4,
+        latent=32,
+        encoder_width=32,
+        encoder_blocks=1,
+        decoder_width=32,
+        decoder_blocks=1,
+        refine_width=32,
+        refine_blocks=1,
+    ),
+    quantiser=QuantiserConfig(books=4, book_size=32, width=32, code_width=4, metric="cosine"),
+    vocoder=VocoderConfig(channels=16, rates=(8, 5, 3, 2), kernels=(16, 10, 6, 4), mrf_kernels=(3,)),
+)
+
+PRESETS = {preset.name: preset for preset in (BASE, MICRO, TINY)}

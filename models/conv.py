@@ -1,0 +1,113 @@
+"""Causal convolutions over time and the blocks made of them, with their states.
+
+input   x0 x1 x2 x3 | x4 x5 ...          CausalConv1d keeps the last (kernel-1)*dilation+1-stride inputs
+output  y0 y1 y2 y3 | y4 y5 ...          CausalConvTranspose1d keeps the kernel-stride outputs that later inputs add to
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .streaming import State
+
+
+class CausalConv1d(nn.Module):
+    """A convolution over time that sees only the past: [B, c_in, T] -> [B, c_out, T / stride]."""
+
+    delay = 0
+
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(c_in, c_out, kernel, stride=stride, dilation=dilation, groups=groups)
+        self.stride = stride
+        self.context = (kernel - 1) * dilation + 1 - stride
+        if self.context < 0:
+            raise ValueError(f"kernel {kernel} must not be shorter than stride {stride}")
+
+    def initial_state(self, batch: int) -> Tensor:
+        """Zeros [batch, c_in, context]."""
+        return self.conv.weight.new_zeros(batch, self.conv.in_channels, self.context)
+
+    def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """Any T >= stride that is a multiple of ``stride``.
+
+        Raises:
+            ValueError: T is not a multiple of ``stride``.
+        """
+        if x.shape[-1] % self.stride:
+            raise ValueError(f"{x.shape[-1]} steps are not a multiple of stride {self.stride}")
+        x = torch.cat([past, x], dim=-1)
+        return self.conv(x), x[..., x.shape[-1] - self.context :]
+
+
+class CausalConvTranspose1d(nn.Module):
+    """Upsampling by ``stride``: [B, c_in, T] -> [B, c_out, T * stride]; an input touches no output before its own."""
+
+    delay = 0
+
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        if kernel < stride:
+            raise ValueError(f"kernel {kernel} must not be shorter than stride {stride}")
+        self.conv = nn.ConvTranspose1d(c_in, c_out, kernel, stride=stride)
+        self.stride = stride
+        self.overlap = kernel - stride
+
+    def initial_state(self, batch: int) -> Tensor:
+        """Zeros [batch, c_out, kernel - stride]: what earlier inputs still owe to later outputs, bias left out."""
+        return self.conv.weight.new_zeros(batch, self.conv.out_channels, self.overlap)
+
+    def forward(self, x: Tensor, owed: Tensor) -> tuple[Tensor, Tensor]:
+        y = F.conv_transpose1d(x, self.conv.weight, stride=self.stride)  # [B, c_out, T * stride + overlap]
+        head = y[..., : self.overlap] + owed
+        y = torch.cat([head, y[..., self.overlap :]], dim=-1)
+        n = x.shape[-1] * self.stride
+        bias = self.conv.bias
+        assert bias is not None
+        return y[..., :n] + bias[:, None], y[..., n:]
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise causal convolution, then a per-frame MLP, added to the input (arXiv 2201.03545, as in Vocos)."""
+
+    delay = 0
+
+    def __init__(self, width: int, kernel: int, expansion: int) -> None:
+        super().__init__()
+        self.depthwise = CausalConv1d(width, width, kernel, groups=width)
+        self.norm = nn.LayerNorm(width)  # over channels of one frame: looks at no other time
+        self.rise = nn.Linear(width, width * expansion)
+        self.fall = nn.Linear(width * expansion, width)
+        self.scale = nn.Parameter(torch.full((width,), 0.2))
+
+    def initial_state(self, batch: int) -> Tensor:
+        return self.depthwise.initial_state(batch)
+
+    def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, width, T] -> the same shape."""
+        y, past = self.depthwise(x, past)
+        y = self.norm(y.transpose(1, 2))
+        y = self.fall(F.gelu(self.rise(y))) * self.scale
+        return x + y.transpose(1, 2), past
+
+
+class Stack(nn.Module):
+    """Streaming modules one after the other, as one."""
+
+    def __init__(self, *modules: nn.Module) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(modules)
+
+    @property
+    def delay(self) -> int:
+        return sum(part.delay for part in self.parts)  # type: ignore[misc]
+
+    def initial_state(self, batch: int) -> State:
+        return tuple(part.initial_state(batch) for part in self.parts)  # type: ignore[operator]
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        following = []
+        for part, past in zip(self.parts, state, strict=True):
+            x, past = part(x, past)
+            following.append(past)
+        return x, tuple(following)

@@ -1,0 +1,75 @@
+"""The log-mel front end: the one definition of mel that codec, vocoder, training and evaluation share.
+
+Magnitude spectrum (Hann window), Slaney bands with Slaney's area norm, natural logarithm with a floor. Checked against
+librosa in the tests. No normalisation of any kind: what a frame looks like depends on its own samples alone.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .config import MelConfig
+
+
+def slaney_filterbank(config: MelConfig) -> Tensor:
+    """Triangular mel bands [M, n_fft // 2 + 1] (Slaney's Auditory Toolbox: linear below 1 kHz, logarithmic above)."""
+    step_hz, knee_hz, log_step = 200.0 / 3, 1000.0, math.log(6.4) / 27
+    knee_mel = knee_hz / step_hz
+    top_mel = knee_mel + math.log(config.rate_hz / 2 / knee_hz) / log_step
+    mels = torch.linspace(0, top_mel, config.n_mels + 2, dtype=torch.float64)
+    edges_hz = torch.where(mels < knee_mel, mels * step_hz, knee_hz * torch.exp((mels - knee_mel) * log_step))
+    bins_hz = torch.linspace(0, config.rate_hz / 2, config.n_fft // 2 + 1, dtype=torch.float64)
+    widths = edges_hz.diff()
+    ramps = edges_hz[:, None] - bins_hz  # [M + 2, bins]
+    rising, falling = -ramps[:-2] / widths[:-1, None], ramps[2:] / widths[1:, None]
+    triangles = torch.minimum(rising, falling).clamp(min=0)
+    area = 2.0 / (edges_hz[2:] - edges_hz[:-2])
+    return (triangles * area[:, None]).float()
+
+
+class LogMel(nn.Module):
+    """Samples to log-mel frames, without look-ahead.
+
+    Frame i is complete with sample ``i * hop + hop - 1``; its window is the last ``n_fft`` samples, so that what it
+    describes lies ``n_fft / 2`` samples back: that is its delay.
+    """
+
+    window: Tensor
+    bands: Tensor
+
+    def __init__(self, config: MelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        self.register_buffer("bands", slaney_filterbank(config), persistent=False)
+
+    @property
+    def delay(self) -> int:
+        return self.config.n_fft // 2
+
+    def initial_state(self, batch: int) -> Tensor:
+        """Silence: zeros [batch, n_fft - hop]."""
+        return self.window.new_zeros(batch, self.config.n_fft - self.config.hop)
+
+    def forward(self, pcm: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-mel of a stretch of audio.
+
+        Args:
+            pcm: [B, T] float32 in [-1, 1]; T a multiple of ``hop``.
+            past: from ``initial_state`` or the previous call.
+
+        Returns:
+            mel [B, M, T / hop] in natural-log units, floor -11.5; and the next state.
+
+        Raises:
+            ValueError: T is not a multiple of ``hop``.
+        """
+        if pcm.shape[-1] % self.config.hop:
+            raise ValueError(f"{pcm.shape[-1]} samples are not a multiple of hop {self.config.hop}")
+        pcm = torch.cat([past, pcm], dim=-1)
+        frames = pcm.unfold(-1, self.config.n_fft, self.config.hop)  # [B, T/hop, n_fft]
+        magnitude = torch.fft.rfft(frames * self.window).abs()  # [B, T/hop, n_fft/2+1]
+        mel = magnitude @ self.bands.T  # [B, T/hop, M]
+        log_mel = mel.clamp(min=self.config.floor).log().transpose(1, 2)
+        return log_mel, pcm[..., pcm.shape[-1] - past.shape[-1] :]

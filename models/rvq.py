@@ -1,0 +1,186 @@
+"""The residual vector quantiser: each book codes what the books before it left over.
+
+Algorithm 1 of SoundStream (arXiv 2107.03312), straight-through gradients and EMA codebooks of VQ-VAE (arXiv 1711.00937,
+appendix A.1), low-dimensional cosine search of the Descript codec (arXiv 2306.06546). The residual that a book sees is
+detached from the books before it: without that, the commitment of late books pulls early ones away from their own optimum.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import QuantiserConfig
+
+EMA_DECAY = 0.99
+DEAD_BELOW = 0.05  # a code whose share of the batch falls under this fraction of an equal share is revived
+KMEANS_ROUNDS = 10
+
+
+class Quantised(NamedTuple):
+    """What one pass through the quantiser gives."""
+
+    latent: Tensor  # [B, T, D] sum of the books that were used
+    codes: Tensor  # int64 [B, T, Q] of all books, used or not
+    commitment: Tensor  # scalar: how far the encoder is from the codes it chose
+    perplexity: Tensor  # [Q] effective number of codes in this batch
+    usage: Tensor  # [Q] share of the codes that this batch chose at least once
+
+
+class Book(nn.Module):
+    """One codebook: vectors, where they came from, and the search among them."""
+
+    vectors: Tensor
+    counts: Tensor
+    sums: Tensor
+    ready: Tensor
+
+    def __init__(self, size: int, width: int, unit: bool) -> None:
+        super().__init__()
+        self.unit = unit
+        vectors = torch.randn(size, width)
+        self.register_buffer("vectors", F.normalize(vectors) if unit else vectors)
+        self.register_buffer("counts", torch.ones(size))
+        self.register_buffer("sums", self.vectors.clone())
+        self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
+
+    def nearest(self, x: Tensor) -> Tensor:
+        """Index of the closest vector, int64 [N], for x [N, width] (unit vectors where ``unit``)."""
+        # |x - v|^2 without |x|^2, which is the same for all v; for unit vectors it is the cosine's order
+        return (x @ self.vectors.T - 0.5 * self.vectors.square().sum(-1)).argmax(-1)
+
+    @torch.no_grad()
+    def learn(self, x: Tensor, codes: Tensor) -> None:
+        """Move the vectors towards the inputs x [N, width] that chose them; revive codes that nobody chooses."""
+        size = len(self.counts)
+        counts = torch.bincount(codes, minlength=size).to(x.dtype)
+        sums = torch.zeros_like(self.sums).index_add_(0, codes, x)
+        self.counts.lerp_(counts, 1 - EMA_DECAY)
+        self.sums.lerp_(sums, 1 - EMA_DECAY)
+        dead = self.counts < DEAD_BELOW * len(x) / size
+        if dead.any():
+            fresh = x[torch.randint(len(x), (int(dead.sum()),), device=x.device)]
+            share = len(x) / size  # a revived code starts with an equal share: it has time to find its inputs
+            self.counts[dead] = share
+            self.sums[dead] = fresh * share
+        vectors = self.sums / self.counts[:, None].clamp(min=1e-6)
+        self.vectors.copy_(F.normalize(vectors) if self.unit else vectors)
+
+    @torch.no_grad()
+    def start(self, x: Tensor) -> None:
+        """Initial vectors by k-means on x [N, width], seeded far apart (k-means++, Arthur and Vassilvitskii 2007)."""
+        size = len(self.counts)
+        far = torch.full((len(x),), 1.0, device=x.device)
+        for i in range(size):
+            pick = x[torch.multinomial(far + 1e-12, 1)]
+            self.vectors[i] = pick[0]
+            away = (x - pick).square().sum(-1)
+            far = away if i == 0 else torch.minimum(far, away)
+        for _ in range(KMEANS_ROUNDS):
+            codes = self.nearest(x)
+            counts = torch.bincount(codes, minlength=size).to(x.dtype)
+            sums = torch.zeros_like(self.sums).index_add_(0, codes, x)
+            means = sums / counts[:, None].clamp(min=1)
+            lost = counts == 0
+            means[lost] = x[torch.randint(len(x), (int(lost.sum()),), device=x.device)]
+            self.vectors.copy_(F.normalize(means) if self.unit else means)
+        share = len(x) / size
+        self.counts.copy_(counts.clamp(min=DEAD_BELOW * share))
+        self.sums.copy_(self.vectors * self.counts[:, None])
+        self.ready.fill_(True)
+
+
+class ResidualQuantiser(nn.Module):
+    """Latents [B, T, D] to codes [B, T, Q] and back. Each frame by itself: it has no state."""
+
+    def __init__(self, config: QuantiserConfig) -> None:
+        super().__init__()
+        self.config = config
+        wide, narrow, q = config.width, config.code_width, config.books
+        cosine = config.metric == "cosine"
+        self.books = nn.ModuleList(Book(config.book_size, narrow, unit=cosine) for _ in range(q))
+        if cosine:  # every book looks at its residual through its own small window
+            self.enter: nn.Module = nn.Identity()
+            self.leave: nn.Module = nn.Identity()
+            self.down = nn.ModuleList(nn.Linear(wide, narrow - 1, bias=False) for _ in range(q))
+            self.up = nn.ModuleList(nn.Linear(narrow, wide) for _ in range(q))
+        else:
+            self.enter = nn.Linear(wide, narrow, bias=False) if wide != narrow else nn.Identity()
+            self.leave = nn.Linear(narrow, wide, bias=False) if wide != narrow else nn.Identity()
+            self.down = nn.ModuleList(nn.Identity() for _ in range(q))
+            self.up = nn.ModuleList(nn.Identity() for _ in range(q))
+        self.unit = cosine
+
+    def forward(self, latent: Tensor, used: Tensor | None = None, quantise: bool = True) -> Quantised:
+        """Quantise with gradients; in training mode the books learn.
+
+        Args:
+            latent: [B, T, D].
+            used: int64 [B], how many books each row's output sums (quantiser dropout); all where None.
+            quantise: False lets every book's view of its residual through as it is: books that k-means places before
+                the encoder has settled are left behind by it, and most of their codes die.
+        """
+        residual = self.enter(latent)
+        total = torch.zeros_like(residual)
+        codes, commitment, perplexity, usage = [], latent.new_zeros(()), [], []
+        for i, (book, down, up) in enumerate(zip(self.books, self.down, self.up, strict=True)):
+            assert isinstance(book, Book)
+            x = self._look(down, residual)  # [B, T, narrow]
+            flat = x.detach().reshape(-1, x.shape[-1])
+            if self.training and quantise and not book.ready:
+                book.start(flat)
+            index = book.nearest(flat)
+            chosen = book.vectors[index].view_as(x)
+            keep = 1.0 if used is None else (i < used).to(x.dtype)[:, None, None]
+            commitment = commitment + ((x - chosen).square().sum(-1, keepdim=True) * keep).mean()
+            part = up(
+                x + (chosen - x).detach() if quantise else x
+            )  # straight-through: the decoder's gradient reaches the encoder
+            total = total + part * keep
+            residual = residual - part.detach()
+            if self.training and quantise:
+                book.learn(flat, index)
+            shares = torch.bincount(index, minlength=len(book.counts)) / len(index)
+            perplexity.append(torch.special.entr(shares).sum().exp())
+            usage.append((shares > 0).float().mean())
+            codes.append(index.view(x.shape[:-1]))
+        return Quantised(
+            self.leave(total), torch.stack(codes, -1), commitment, torch.stack(perplexity), torch.stack(usage)
+        )
+
+    def _look(self, down: nn.Module, residual: Tensor) -> Tensor:
+        """What a book sees of a residual. On the sphere a constant component stands beside the projection: a residual of
+        nothing is the pole, a large one lies near the equator. Without it the length would be lost, and every book would
+        have to add a step of the same size to a frame that is already right."""
+        x = down(residual)
+        return F.normalize(F.pad(x, (0, 1), value=1.0), dim=-1) if self.unit else x  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def encode(self, latent: Tensor) -> Tensor:
+        """Codes int64 [B, T, Q] of latents [B, T, D]."""
+        residual = self.enter(latent)
+        codes = []
+        for book, down, up in zip(self.books, self.down, self.up, strict=True):
+            assert isinstance(book, Book)
+            x = self._look(down, residual)
+            index = book.nearest(x.reshape(-1, x.shape[-1])).view(x.shape[:-1])
+            residual = residual - up(book.vectors[index])
+            codes.append(index)
+        return torch.stack(codes, -1)
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """Latents [B, T, D] of codes [B, T, q], q <= Q; -1 stands for a book that did not arrive.
+
+        Raises:
+            ValueError: more books than there are, or a code outside its book.
+        """
+        if codes.shape[-1] > len(self.books) or (codes.numel() and int(codes.max()) >= self.config.book_size):
+            raise ValueError(f"codes of shape {tuple(codes.shape)} do not fit {self.config.books} books")
+        inner = self.config.width if self.unit else self.config.code_width
+        total = torch.zeros(*codes.shape[:-1], inner, dtype=self.books[0].vectors.dtype, device=codes.device)
+        for book, up, index in zip(self.books, self.up, codes.unbind(-1), strict=False):
+            assert isinstance(book, Book)
+            total = total + up(book.vectors[index.clamp(min=0)]) * (index >= 0)[..., None]
+        return self.leave(total)

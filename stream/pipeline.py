@@ -1,0 +1,251 @@
+"""Whole conversations: stages joined by bounded channels in one task group.
+
+`loopback` is the chain from a microphone to a speaker on one machine; `encode` and `decode` are its halves,
+made of the same stages, so that a file that is encoded and decoded gives the same samples as a loopback.
+"""
+
+from __future__ import annotations
+
+from asyncio import Task, TaskGroup
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from . import stages
+from .align import Trim
+from .channel import Channel, Policy
+from .clock import Clock, monotonic
+from .errors import ChannelClosed
+from .frames import Codes, Frame, Mel, Pcm
+from .generation import Generation
+from .loop import Session
+from .loss import GilbertLoss
+from .packer import Dial, Packer
+from .stages import Line, Tap, Wire
+from .statistics import Statistics
+
+Source = AsyncIterable[Pcm]
+"""Blocks of mono float32 sound of any size, at the descriptor's rate."""
+Sink = Callable[[Frame[Pcm]], Awaitable[None]]
+"""Takes sound; a slow one slows the whole chain down."""
+PacketSource = AsyncIterable[bytes]
+PacketSink = Callable[[bytes], Awaitable[None]]
+
+WAITING_FRAMES = 1
+"""Room between two stages: with one frame in each hand the engine stays busy; more would only add delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a conversation is carried."""
+
+    books: int | None = None
+    "Codebooks to send; None: all. A `Dial` changes it on the way."
+    frames_per_packet: int = 1
+    redundancy: int = 0
+    "How many packets back every packet repeats the coarsest book."
+    loss: float = 0.0
+    "Share of packets that the wire loses in a loopback."
+    burst: float | None = None
+    "Mean length of a run of lost packets."
+    seed: int = 0
+    "Of the losses."
+    live: bool = False
+    "The source does not wait: captured frames beyond ``capture_frames`` push out the oldest."
+    aligned: bool = True
+    "Cut the codec's delay off, so that the sink gets exactly the samples of the source: for files."
+    capture_frames: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """Who looks at passing frames (a display, a picture). Called on the event loop; must be quick."""
+
+    mel_in: Tap[Mel] | None = None
+    codes: Tap[Codes] | None = None
+    "As received: -1 where absent."
+    mel_out: Tap[Mel] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What went through."""
+
+    n_samples_in: int
+    n_samples_out: int
+
+
+class _Conversation:
+    """The parts that the three conversations share, and the channels between their stages."""
+
+    def __init__(
+        self,
+        session: Session,
+        settings: Settings,
+        statistics: Statistics,
+        dial: Dial | None,
+        taps: Taps | None,
+        generation: Generation | None,
+        clock: Clock,
+    ) -> None:
+        self.session = session
+        self.descriptor = session.descriptor
+        self.settings = settings
+        self.statistics = statistics
+        self.taps = taps or Taps()
+        self.line = Line(generation or Generation(), clock, statistics)
+        self.dial = dial or Dial(self.descriptor.books, settings.books)
+
+    def channel(self, name: str, capacity: int = WAITING_FRAMES, policy: Policy = "wait") -> Channel[Any]:
+        """A channel that the statistics show."""
+        channel: Channel[Any] = Channel(capacity, policy, name)
+        self.statistics.watch(channel)
+        return channel
+
+    def speak(self, tasks: TaskGroup, source: Source, packets: Channel[Wire]) -> Task[int]:
+        """Sound -> packets; the task's result is how many samples came in."""
+        # Only what a live source gives is ever lost: the models behind it must not miss a frame.
+        policy: Policy = "drop_oldest" if self.settings.live else "wait"
+        pcm: Channel[Frame[Pcm]] = self.channel("captured", self.settings.capture_frames, policy)
+        mel: Channel[Frame[Mel]] = self.channel("mel")
+        codes: Channel[Frame[Codes]] = self.channel("encoded")
+        line, settings = self.line, self.settings
+        packer = Packer(self.descriptor, self.dial, settings.frames_per_packet, settings.redundancy)
+        captured = tasks.create_task(
+            stages.capture(source, pcm, line, self.descriptor, flush=settings.aligned), name="capture"
+        )
+        tasks.create_task(stages.model("mel", pcm, mel, line, self.session, self.taps.mel_in), name="mel")
+        tasks.create_task(stages.model("encode", mel, codes, line, self.session), name="encode")
+        tasks.create_task(stages.pack(codes, packets, line, packer), name="pack")
+        return captured
+
+    def hear(
+        self, tasks: TaskGroup, packets: Channel[Wire], sink: Sink, n_samples: Callable[[], int | None]
+    ) -> Task[int]:
+        """Packets -> sound; the task's result is how many samples went out."""
+        codes: Channel[Frame[Codes]] = self.channel("received")
+        mel: Channel[Frame[Mel]] = self.channel("decoded")
+        pcm: Channel[Frame[Pcm]] = self.channel("vocoded")
+        line, descriptor, settings = self.line, self.descriptor, self.settings
+        patience_frames = settings.redundancy * settings.frames_per_packet
+        trim = Trim(descriptor.delay_samples, descriptor.frame_samples) if settings.aligned else None
+        tasks.create_task(
+            stages.receive(packets, codes, line, descriptor, patience_frames, self.taps.codes), name="receive"
+        )
+        tasks.create_task(stages.decode(codes, mel, line, self.session, self.taps.mel_out), name="decode")
+        tasks.create_task(stages.model("vocode", mel, pcm, line, self.session), name="vocode")
+        return tasks.create_task(stages.play(pcm, sink, line, trim, n_samples), name="play")
+
+
+async def loopback(
+    source: Source,
+    sink: Sink,
+    session: Session,
+    settings: Settings,
+    statistics: Statistics,
+    *,
+    dial: Dial | None = None,
+    taps: Taps | None = None,
+    generation: Generation | None = None,
+    clock: Clock = monotonic,
+) -> Result:
+    """Sound -> mel -> codes -> packets -> codes -> mel -> sound, until ``source`` ends.
+
+    Cancelling it ends every stage; the session stays open and is the caller's to close.
+
+    Args:
+        source: what is said. An empty one gives nothing.
+        sink: where it is heard.
+        session: a row of the engine that nothing else uses meanwhile.
+        settings: how it is carried.
+        statistics: filled on the way.
+        dial: to turn the bitrate on the way; by default fixed at ``settings.books``.
+        taps: who looks on.
+        generation: to cancel everything under way; by default nothing is cancelled.
+        clock: what delays are measured with.
+
+    Raises:
+        ValueError: settings out of range.
+        SottovoceError: whatever ended a stage; also anything that ``source`` or ``sink`` raise.
+    """
+    talk = _Conversation(session, settings, statistics, dial, taps, generation, clock)
+    loss = GilbertLoss(settings.loss, settings.burst, settings.seed)
+    async with _first_error(), TaskGroup() as tasks:
+        sent: Channel[Wire] = talk.channel("sent")
+        captured = talk.speak(tasks, source, sent)
+        arrived: Channel[Wire] = talk.channel("arrived")
+        wire = stages.drop(sent, arrived, talk.line, loss, talk.descriptor.bits_per_code)
+        tasks.create_task(wire, name="drop")
+        # The source has ended before its last frame can have reached the end of the chain.
+        played = talk.hear(tasks, arrived, sink, lambda: captured.result())
+    return Result(captured.result(), played.result())
+
+
+async def encode(
+    source: Source,
+    sink: PacketSink,
+    session: Session,
+    settings: Settings,
+    statistics: Statistics,
+    *,
+    dial: Dial | None = None,
+    taps: Taps | None = None,
+    generation: Generation | None = None,
+    clock: Clock = monotonic,
+) -> int:
+    """The first half of `loopback`: sound -> packets. Returns how many samples ``source`` gave.
+
+    The packets also hold what it takes to decode all of them through the codec's delay.
+    """
+    talk = _Conversation(session, settings, statistics, dial, taps, generation, clock)
+    async with _first_error(), TaskGroup() as tasks:
+        sent: Channel[Wire] = talk.channel("sent")
+        captured = talk.speak(tasks, source, sent)
+        tasks.create_task(stages.write(sent, sink, talk.line), name="write")
+    return captured.result()
+
+
+async def decode(
+    source: PacketSource,
+    sink: Sink,
+    session: Session,
+    settings: Settings,
+    statistics: Statistics,
+    n_samples: Callable[[], int | None] = lambda: None,
+    *,
+    taps: Taps | None = None,
+    generation: Generation | None = None,
+    clock: Clock = monotonic,
+) -> int:
+    """The second half of `loopback`: packets -> sound. Returns how many samples went to ``sink``.
+
+    ``n_samples`` is asked at the end for the length of the original, as only the end of a code file tells.
+    """
+    talk = _Conversation(session, settings, statistics, None, taps, generation, clock)
+    async with _first_error(), TaskGroup() as tasks:
+        arrived: Channel[Wire] = talk.channel("arrived")
+        tasks.create_task(stages.listen(source, arrived, talk.line), name="listen")
+        played = talk.hear(tasks, arrived, sink, n_samples)
+    return played.result()
+
+
+@asynccontextmanager
+async def _first_error() -> AsyncIterator[None]:
+    """Raises the one error that ended a task group, not the group: its users catch errors by type."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        errors = list(_leaves(group))
+    else:
+        return
+    # A channel that closed is the echo of some other stage's failure.
+    raise next((error for error in errors if not isinstance(error, ChannelClosed)), errors[0])
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _leaves(part)
+    else:
+        yield error

@@ -1,0 +1,158 @@
+"""What a running conversation tells about itself, in memory of a fixed size however long it runs.
+
+Everything here is written by one thread and may be read by another at any time; a reader can see a count that
+is one frame old, never a broken one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .channel import Channel, ChannelStatistics
+from .conceal import ConcealStatistics
+from .descriptor import Descriptor
+from .frames import Codes, Pcm
+
+RECENT = 2048
+"""How many of the newest values percentiles are taken over: 82 s of frames of 40 ms."""
+SILENCE_DBFS = -120.0
+
+
+@dataclass(frozen=True, slots=True)
+class LatencySummary:
+    """Percentiles of a duration, in milliseconds; zeros where nothing was measured."""
+
+    n: int
+    "Values since the start; the percentiles are over the newest ``RECENT`` of them."
+    p50_ms: float
+    p95_ms: float
+    max_ms: float
+    "Largest of all values."
+
+
+class Latency:
+    """Durations of one stage."""
+
+    def __init__(self, recent: int = RECENT) -> None:
+        self._newest = np.zeros(recent)
+        self._n = 0
+        self._max = 0.0
+        self._total = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Note one duration."""
+        self._newest[self._n % len(self._newest)] = seconds
+        self._n += 1
+        self._max = max(self._max, seconds)
+        self._total += seconds
+
+    @property
+    def total_s(self) -> float:
+        """Sum of all durations: over the length of the sound, the share of one core that a stage took."""
+        return self._total
+
+    def summary(self) -> LatencySummary:
+        """The percentiles now."""
+        n = self._n
+        if n == 0:
+            return LatencySummary(0, 0.0, 0.0, 0.0)
+        p50, p95 = np.percentile(self._newest[: min(n, len(self._newest))], (50, 95)) * 1000
+        return LatencySummary(n, float(p50), float(p95), self._max * 1000)
+
+
+class CodeUsage:
+    """How evenly the codes of each book are used."""
+
+    def __init__(self, books: int, book_size: int) -> None:
+        self._counts = np.zeros((books, book_size), np.int64)
+
+    def add(self, codes: Codes) -> None:
+        """Count codes [n, books]; absent ones (-1) are skipped."""
+        frame, book = np.nonzero(codes >= 0)
+        np.add.at(self._counts, (book, codes[frame, book]), 1)
+
+    def used(self) -> list[float]:
+        """For each book, the share of its codes that occurred, 0 ... 1."""
+        return [float(share) for share in (self._counts > 0).mean(axis=1)]
+
+    def perplexity(self) -> list[float]:
+        """For each book, exp of the entropy of its codes: 1 ... book_size, or 0 before the first code."""
+        result = []
+        for counts in self._counts:
+            p = counts[counts > 0] / max(counts.sum(), 1)
+            result.append(float(np.exp(-(p * np.log(p)).sum())) if p.size else 0.0)
+        return result
+
+
+class Level:
+    """Loudness of the newest blocks of sound, as a meter shows it."""
+
+    def __init__(self, blocks: int = 8) -> None:
+        self._blocks: deque[tuple[float, int, float]] = deque(maxlen=blocks)
+
+    def add(self, pcm: Pcm) -> None:
+        """Note a block; an empty one is ignored."""
+        if len(pcm):
+            self._blocks.append((float(np.dot(pcm, pcm)), len(pcm), float(np.abs(pcm).max())))
+
+    @property
+    def rms_dbfs(self) -> float:
+        """Root of the mean square over the newest blocks, 0 dBFS = 1.0."""
+        blocks = list(self._blocks)
+        return _dbfs(math.sqrt(sum(b[0] for b in blocks) / max(sum(b[1] for b in blocks), 1)))
+
+    @property
+    def peak_dbfs(self) -> float:
+        """Largest magnitude over the newest blocks."""
+        return _dbfs(max((b[2] for b in list(self._blocks)), default=0.0))
+
+
+def _dbfs(amplitude: float) -> float:
+    return max(20 * math.log10(amplitude), SILENCE_DBFS) if amplitude > 0 else SILENCE_DBFS
+
+
+class Statistics:
+    """Everything of one conversation in one place; the pipeline fills it, the instrument reads it."""
+
+    def __init__(self, descriptor: Descriptor) -> None:
+        self.descriptor = descriptor
+        self.stages: dict[str, Latency] = {}
+        "By stage in frame order: from the moment the stage before let a frame go until this one did."
+        self.age = Latency()
+        "From the capture of a frame's last sample until it was handed to the sink."
+        self.codes = CodeUsage(descriptor.books, descriptor.book_size)
+        self.level_in = Level()
+        self.level_out = Level()
+        self.counters: Counter[str] = Counter()
+        "``frames_sent``, ``packets``, ``packet_bytes``, ``packets_lost``; clients add their own."
+        self.conceal = ConcealStatistics()
+        "Of all generations together."
+        self._channels: list[Channel[Any]] = []
+
+    def stage(self, name: str) -> Latency:
+        """The latency of the stage ``name``, made at its first mention."""
+        return self.stages.setdefault(name, Latency())
+
+    def watch(self, channel: Channel[Any]) -> None:
+        """Show this channel under `channels`."""
+        self._channels.append(channel)
+
+    def channels(self) -> list[ChannelStatistics]:
+        """The channels' counters now, in frame order."""
+        return [channel.statistics() for channel in self._channels]
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Items lost in all channels, as ``channel.reason``."""
+        return {f"{c.name}.{reason}": n for c in self.channels() for reason, n in c.dropped.items()}
+
+    @property
+    def wire_bitrate(self) -> float:
+        """Mean bit/s of the packets sent so far, their headers included; 0 before the first."""
+        seconds = self.counters["frames_sent"] * self.descriptor.frame_ms / 1000
+        return 8 * self.counters["packet_bytes"] / seconds if seconds else 0.0

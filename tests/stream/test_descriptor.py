@@ -1,0 +1,47 @@
+"""The descriptor: derived numbers, and JSON that is not believed blindly."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sottovoce.stream.descriptor import Descriptor
+from sottovoce.stream.engine import ECHO
+
+BASE = Descriptor("base", "0123456789ab", 24_000, 960, 4, 128, 8, 1024, 480)
+
+
+def test_derived_numbers() -> None:
+    assert (BASE.frame_ms, BASE.frame_rate_hz, BASE.bits_per_code) == (40, 25, 10)
+    assert (BASE.bitrate(), BASE.bitrate(1), BASE.delay_ms) == (2000, 250, 60)
+    assert replace(BASE, book_size=1000).bits_per_code == 10
+
+
+def test_json_comes_back_and_may_hold_more() -> None:
+    assert Descriptor.from_json(BASE.to_json()) == BASE
+    assert Descriptor.from_json(json.dumps({**asdict(ECHO), "colour": "red"})) == ECHO
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "nul", b"\xff\xfe\xff", "[" * 100_000])
+def test_other_text_is_a_value_error(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match="descriptor"):
+        Descriptor.from_json(text)
+
+
+@given(
+    st.sampled_from(list(asdict(BASE))),
+    st.none() | st.booleans() | st.integers(-(2**40), 0) | st.floats() | st.lists(st.integers()),
+)
+def test_impossible_values_are_value_errors(name: str, value: object) -> None:
+    if name == "delay_samples" and value == 0 and type(value) is int:
+        return
+    with pytest.raises(ValueError):
+        Descriptor.from_json(json.dumps({**asdict(BASE), name: value}))
+
+
+@pytest.mark.parametrize("change", [{"books": 16}, {"book_size": 1}, {"book_size": 32769}, {"delay_samples": -1}])
+def test_what_packets_cannot_carry_is_refused(change: dict[str, int]) -> None:
+    with pytest.raises(ValueError):
+        replace(BASE, **change)  # type: ignore[arg-type]

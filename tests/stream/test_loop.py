@@ -1,0 +1,246 @@
+"""The engine's thread: batches, order, errors, closing while it works. Threads are real, no sleeps."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sottovoce.stream.engine import ECHO, EchoEngine, Work
+from sottovoce.stream.errors import EngineStopped, NoSlot
+from sottovoce.stream.loop import EngineLoop, Session
+
+PCM = np.zeros(ECHO.frame_samples, np.float32)
+MEL = np.zeros((ECHO.mels_per_frame, ECHO.n_mels), np.float32)
+
+
+class GatedEngine(EchoEngine):
+    """Works only when the test lets it, and remembers what it did."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(rows)
+        self.began = threading.Semaphore(0)
+        self.gate = threading.Semaphore(0)
+        self.did: list[list[tuple[int, str]]] = []
+        self.closed: list[int] = []
+        self.error: Exception | None = None
+        self.inside = 0
+
+    def step(self, work: Sequence[Work]) -> list[NDArray[Any]]:
+        self.inside += 1
+        assert self.inside == 1, "an engine is not thread-safe"
+        self.did.append([(piece.row, piece.kind) for piece in work])
+        self.began.release()
+        assert self.gate.acquire(timeout=30)
+        self.inside -= 1
+        if self.error:
+            raise self.error
+        return super().step(work)
+
+    def close(self, row: int) -> None:
+        assert self.inside == 0
+        self.closed.append(row)
+        super().close(row)
+
+    async def working(self) -> None:
+        """Until a step has begun."""
+        assert await asyncio.to_thread(self.began.acquire, timeout=30)
+
+
+def ask(session: Session, kind: str = "mel", due_s: float = 0.0) -> asyncio.Task[NDArray[Any]]:
+    return asyncio.create_task(session.step(kind, PCM if kind == "mel" else MEL, due_s))  # type: ignore[arg-type]
+
+
+async def settled() -> None:
+    """Until tasks just made have handed in their work."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def test_what_waits_is_batched_by_kind_and_served_by_slack() -> None:
+    async def main() -> None:
+        engine = GatedEngine(3)
+        async with EngineLoop(engine) as loop:
+            a, b, c = (loop.open() for _ in range(3))
+            first = ask(a)
+            await engine.working()
+            later = [ask(b, "mel", 5.0), ask(c, "vocode", 1.0), ask(a, "mel", 9.0), ask(b, "vocode", 7.0)]
+            await settled()
+            assert loop.waiting == 5
+            for _ in range(3):
+                engine.gate.release()
+            await asyncio.gather(first, *later)
+        rows = {session: row for row, session in enumerate((a, c, b))}  # taken at the first step
+        assert engine.did[0] == [(rows[a], "mel")]
+        assert engine.did[1] == [(rows[c], "vocode"), (rows[b], "vocode")]  # the most urgent decides the kind
+        assert engine.did[2] == [(rows[b], "mel"), (rows[a], "mel")]  # its like come along, by slack
+
+    asyncio.run(main())
+
+
+def test_answers_are_those_of_the_engine() -> None:
+    async def main() -> None:
+        pcm = np.sin(np.arange(ECHO.frame_samples, dtype=np.float32) / 7).astype(np.float32)
+        engine = EchoEngine()
+        row = engine.open()
+        expected = engine.step([Work(row, "mel", pcm, 0.0)])[0]
+        async with EngineLoop(EchoEngine()) as loop:
+            with loop.open() as session:
+                assert np.array_equal(await session.step("mel", pcm, 0.0), expected)
+                assert loop.step_latency["mel"].summary().n == 1
+
+    asyncio.run(main())
+
+
+def test_a_full_engine_refuses_at_once_and_a_closed_row_is_free_at_once() -> None:
+    async def main() -> None:
+        engine = GatedEngine(1)
+        async with EngineLoop(engine) as loop:
+            session = loop.open()
+            with pytest.raises(NoSlot):
+                loop.open()
+            step = ask(session)
+            await engine.working()
+            session.close()
+            session.close()
+            with pytest.raises(EngineStopped, match="closed"):
+                await step  # at once, though the engine is still at work
+            with pytest.raises(EngineStopped, match="closed"):
+                await session.step("mel", PCM, 0.0)
+            other = loop.open()
+            step = ask(other)
+            engine.gate.release()
+            await engine.working()
+            engine.gate.release()
+            await step
+            assert engine.closed == [0]
+
+    asyncio.run(main())
+
+
+def test_a_session_that_never_stepped_closes_too() -> None:
+    async def main() -> None:
+        async with EngineLoop(EchoEngine(1)) as loop:
+            for _ in range(5):
+                loop.open().close()
+            with loop.open() as session:
+                await session.step("mel", PCM, 0.0)
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_step_is_taken_back_if_it_has_not_begun() -> None:
+    async def main() -> None:
+        engine = GatedEngine(2)
+        async with EngineLoop(engine) as loop:
+            a, b = loop.open(), loop.open()
+            begun = ask(a)
+            await engine.working()
+            waiting = ask(b)
+            await settled()
+            waiting.cancel()
+            begun.cancel()
+            await asyncio.gather(waiting, begun, return_exceptions=True)
+            assert loop.waiting == 0
+            after = ask(a)
+            await settled()
+            engine.gate.release(2)
+            await after
+        assert engine.did == [[(0, "mel")], [(0, "mel")]]  # b's never ran
+
+    asyncio.run(main())
+
+
+def test_two_steps_of_a_kind_in_one_session_are_a_mistake() -> None:
+    async def main() -> None:
+        engine = GatedEngine(2)
+        async with EngineLoop(engine) as loop:
+            a, b = loop.open(), loop.open()
+            begun = ask(b)
+            await engine.working()
+            waiting = ask(a)
+            await settled()
+            with pytest.raises(RuntimeError, match="already waiting"):
+                await a.step("mel", PCM, 0.0)
+            engine.gate.release(2)
+            await asyncio.gather(begun, waiting)
+
+    asyncio.run(main())
+
+
+def test_an_error_in_the_engine_reaches_everybody() -> None:
+    async def main() -> None:
+        engine = GatedEngine(2)
+        async with EngineLoop(engine) as loop:
+            a, b = loop.open(), loop.open()
+            tasks = [ask(a)]
+            await engine.working()
+            tasks += [ask(b), ask(b, "vocode")]
+            await settled()
+            engine.error = ZeroDivisionError("boom")
+            engine.gate.release()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            for end in ends:
+                assert isinstance(end, EngineStopped)
+                assert "ZeroDivisionError: boom" in str(end)
+                assert end.__cause__ is engine.error
+            assert len({id(end) for end in ends}) == 3
+            with pytest.raises(EngineStopped, match="boom"):
+                await a.step("mel", PCM, 0.0)
+            with pytest.raises(EngineStopped, match="boom"):
+                loop.open()
+            a.close()
+
+    asyncio.run(main())
+
+
+def test_stopping_tells_who_waits() -> None:
+    async def main() -> None:
+        engine = GatedEngine(2)
+        loop = EngineLoop(engine)
+        async with loop:
+            a, b = loop.open(), loop.open()
+            begun = ask(a)
+            await engine.working()
+            waiting = ask(b)
+            await settled()
+            stopping = asyncio.create_task(loop.__aexit__(None, None, None))
+            await settled()
+            engine.gate.release()
+            await stopping
+            assert isinstance(await begun, np.ndarray)  # the batch in hand is finished
+            with pytest.raises(EngineStopped, match="stopped"):
+                await waiting
+        with pytest.raises(EngineStopped, match="not running"):
+            loop.open()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("mel", PCM[:-1]),
+        ("mel", PCM[:0]),
+        ("mel", PCM.astype(np.float64)),
+        ("mel", np.full_like(PCM, np.nan)),
+        ("encode", MEL[:, :-1]),
+        ("vocode", MEL[:-1]),
+        ("decode", np.full((1, ECHO.books), ECHO.book_size, np.int16)),
+        ("decode", np.full((1, ECHO.books), -2, np.int16)),
+        ("decode", np.array([[-1] + [0] * (ECHO.books - 1)], np.int16)),
+        ("sing", PCM),
+    ],
+)
+def test_bad_input_hurts_only_who_gave_it(kind: str, data: NDArray[Any]) -> None:
+    async def main() -> None:
+        async with EngineLoop(EchoEngine()) as loop:
+            with loop.open() as session:
+                with pytest.raises(ValueError):
+                    await session.step(kind, data, 0.0)  # type: ignore[arg-type]
+                await session.step("mel", PCM, 0.0)
+
+    asyncio.run(main())

@@ -1,0 +1,1 @@
+"""What tests share: fakes of the world around us, never of our own code."""

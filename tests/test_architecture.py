@@ -1,0 +1,63 @@
+"""Who may import whom, how long a file may be, and that every file says what it is."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = {
+    "models": {"models"},
+    "stream": {"stream"},
+    "clients": {"clients", "stream"},
+    "training": {"training", "models"},
+}
+BRIDGE = "stream/torch_engine.py"
+HEAVY = {"torch", "safetensors.torch"}
+LONGEST = 400
+
+SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+NAMES = [path.relative_to(ROOT).as_posix() for path in SOURCES]
+
+
+def imported(path: Path) -> set[str]:
+    """Absolute names of everything that a file imports, wherever in the file."""
+    folder = path.relative_to(ROOT).parts[0]
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(f"sottovoce.{folder}.{node.module or ''}" if node.level else node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_imports_point_one_way(name: str) -> None:
+    folder = name.split("/")[0]
+    allowed = FOLDERS[folder] | ({"models"} if name == BRIDGE else set())
+    for module in imported(ROOT / name):
+        top = module.split(".")
+        if top[0] == "sottovoce":
+            assert top[1] in allowed, f"{name} imports {module}"
+        assert top[0] not in FOLDERS, f"{name} imports {module}: one module would have two identities"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name.startswith(("stream/", "clients/")) and name != BRIDGE]
+)
+def test_only_one_file_brings_torch_to_the_runtime(name: str) -> None:
+    assert not {module for module in imported(ROOT / name) if module in HEAVY or module.startswith("torch.")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_are_short_and_say_what_they_are(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert len(text.splitlines()) < LONGEST
+    assert ast.get_docstring(ast.parse(text)), f"{name} has no docstring"
+
+
+def test_models_know_no_event_loop_and_no_device() -> None:
+    for name in NAMES:
+        if name.startswith("models/"):
+            assert not imported(ROOT / name) & {"asyncio", "threading", "sounddevice", "soundfile"}, name
