@@ -172,7 +172,7 @@ class AudioInput:
             raise self._empty()
         file.seek(0)
         try:
-            sound = soundfile.SoundFile(file.fileno(), closefd=False)
+            sound = _Forward(file.fileno(), closefd=False)
         except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
             raise AudioFileError(
                 f"{self.name} is not a sound file that can be read ({_reason(error)}); "
@@ -208,6 +208,13 @@ class AudioInput:
         except OSError as error:
             raise AudioFileError(f"{self.name} could not be spooled: {error.strerror}; give a file") from error
         return self._open_sound(spool)
+
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """Reads on without seeking. The base class seeks after every block, which breaks what MP3 carries over."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 class _Sound:

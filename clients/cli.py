@@ -84,6 +84,8 @@ def _parser() -> ArgumentParser:
     loopback.add_argument("--seed", type=int, default=0, metavar="N", help="of the losses")
     loopback.add_argument("--reserve-ms", type=_not_negative, default=40.0, metavar="MS",
                           help="how late sound may come to the speaker without a gap")  # fmt: skip
+    loopback.add_argument("--device-latency-ms", type=_not_negative, default=40.0, metavar="MS",
+                          help="what each device is asked to buffer; more where it stutters")  # fmt: skip
     loopback.add_argument("--picture", type=Path, metavar="PNG", help="draw mel in, codes and mel out")
     loopback.add_argument("--report", action="store_true", help="measure ESTOI and log-mel distance as well")
     _add_engine(loopback)
@@ -153,6 +155,7 @@ def _loopback(arguments: Namespace) -> None:
                 input_device=arguments.input_device,
                 output_device=arguments.output_device,
                 reserve_ms=arguments.reserve_ms,
+                latency_ms=arguments.device_latency_ms,
             ),
             settings=_settings(arguments, loss=arguments.loss, burst=arguments.burst, seed=arguments.seed),
             picture=arguments.picture,

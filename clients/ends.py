@@ -16,7 +16,7 @@ from .audio_in import AudioInput
 from .audio_out import AudioOutput, audio_output, check_output
 from .microphone import listen
 from .sound_files import Watch, progress, spoken
-from .soundcard import SoundCard
+from .soundcard import LATENCY_MS, SoundCard
 from .speaker import RESERVE_MS, Speaker
 
 
@@ -35,6 +35,7 @@ class EndOptions:
     input_device: str | None = None
     output_device: str | None = None
     reserve_ms: float = RESERVE_MS
+    latency_ms: float = LATENCY_MS
 
 
 class Ends:
@@ -68,6 +69,7 @@ class Ends:
                 input_device=options.input_device,
                 output_device=options.output_device,
                 burst_s=self._burst_ms / 1000,
+                latency_ms=options.latency_ms,
             )
 
     def start(self) -> None:

@@ -65,7 +65,7 @@ def _dial(view: View) -> Text:
     for book in range(1, view.most_books + 1):
         knob.append(f" {book} ", style="reverse" if book == view.books else "bold" if book < view.books else "dim")
     knob.append(f"   {descriptor.bitrate(view.books):.0f} bit/s of codes")
-    knob.append(f"   {view.statistics.wire_bitrate:.0f} bit/s on the wire")
+    knob.append(f"   {view.statistics.wire_bitrate:.0f} bit/s sent")
     return knob
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import gc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 
 from rich.console import Console
 from rich.live import Live as Screen
@@ -38,8 +39,19 @@ class Live:
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
         """Show the instrument while inside, if standard error is a terminal, and listen to the keys."""
-        with raw_keys() as pressed:
-            watching = asyncio.create_task(self._watch(pressed), name="instrument")
+        with ExitStack() as stack:
+            pressed = stack.enter_context(raw_keys())
+            console = Console(stderr=True)
+            screen = None
+            if console.is_terminal:
+                # Drawn once before sound begins: the first time takes long enough to be heard as a gap.
+                screen = Screen(
+                    render(self._view(pressed is not None)), console=console, auto_refresh=False, transient=True
+                )
+                stack.enter_context(screen)
+                screen.refresh()
+            stack.enter_context(_without_long_collections())
+            watching = asyncio.create_task(self._watch(pressed, screen), name="instrument")
             try:
                 yield
             finally:
@@ -72,15 +84,13 @@ class Live:
         delay = self.delay()
         return [*lines, f"{'live delay':<17} {delay}"] if delay else lines
 
-    async def _watch(self, pressed: asyncio.Queue[str] | None) -> None:
-        console = Console(stderr=True)
-        if not console.is_terminal:
-            return await self._turn(pressed)
-        with Screen(console=console, auto_refresh=False, transient=True) as screen:
-            while True:
-                screen.update(render(self._view(keys=pressed is not None)), refresh=True)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._turn(pressed), _REFRESH_S)
+    async def _watch(self, pressed: asyncio.Queue[str] | None, screen: Screen | None) -> None:
+        """Obey the keys, and redraw, until cancelled."""
+        while screen is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._turn(pressed), _REFRESH_S)
+            screen.update(render(self._view(keys=pressed is not None)), refresh=True)
+        await self._turn(pressed)
 
     async def _turn(self, pressed: asyncio.Queue[str] | None) -> None:
         """Obey the keys until cancelled."""
@@ -102,3 +112,14 @@ class Live:
             devices=" -> ".join(name for name in self._card.names if name),
             keys=keys,
         )
+
+
+@contextmanager
+def _without_long_collections() -> Iterator[None]:
+    """What was loaded so far stays: looking through all of it for garbage would take longer than a frame."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

@@ -21,10 +21,11 @@ def weights(channels: int) -> Pcm:
     if channels < 1:
         raise ValueError(f"a sound has at least one channel, not {channels}")
     share = np.array(_SURROUND.get(channels, (1.0,) * channels))
-    return (share / share.sum()).astype(np.float32)
+    return np.asarray(share / share.sum(), np.float32)
 
 
 def mix_down(sound: NDArray[np.float32]) -> Pcm:
     """Mono float32 [n] of ``sound`` [n, channels]."""
-    mono: Pcm = sound[:, 0] if sound.shape[1] == 1 else sound @ weights(sound.shape[1])
-    return mono
+    if sound.shape[1] == 1:
+        return sound[:, 0]
+    return np.asarray(sound @ weights(sound.shape[1]), np.float32)

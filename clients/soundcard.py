@@ -19,7 +19,7 @@ from sottovoce.stream.errors import DeviceError
 from .devices import Device, Direction, choose, list_devices, portaudio, portaudio_reason
 from .ring import Ring
 
-LATENCY_S = 0.06
+LATENCY_MS = 40.0
 """What the sound card is asked to buffer on its side."""
 STALLED_S = 2.0
 """A card whose thread was not heard of for this long is gone."""
@@ -131,6 +131,7 @@ class SoundCard:
         input_device: str | None = None,
         output_device: str | None = None,
         burst_s: float = 0.0,
+        latency_ms: float = LATENCY_MS,
         clock: Clock = monotonic,
     ) -> None:
         """Choose devices and rates; nothing is opened yet.
@@ -140,6 +141,7 @@ class SoundCard:
             microphone, speaker: which sides are needed.
             input_device, output_device: see `devices.choose`.
             burst_s: how much sound may come to the speaker at once.
+            latency_ms: what each device is asked to buffer; with too little it stutters.
             clock: to notice a card that has stopped.
 
         Raises:
@@ -148,6 +150,7 @@ class SoundCard:
         devices = list_devices()
         self._audio = portaudio()
         self._clock = clock
+        self._latency_s = latency_ms / 1000
         self._input = choose(devices, input_device, "input") if microphone else None
         self._output = choose(devices, output_device, "output") if speaker else None
         self.capture = Capture(self._rate(self._input, "input", rate_hz)) if self._input else None
@@ -214,7 +217,7 @@ class SoundCard:
         return wanted_hz
 
     def _open(self) -> None:
-        common = {"dtype": "float32", "latency": LATENCY_S, "finished_callback": self._on_finished}
+        common = {"dtype": "float32", "latency": self._latency_s, "finished_callback": self._on_finished}
         if self._input and self.capture:
             self._streams["input"] = self._audio.InputStream(
                 self.capture.rate_hz, device=self._input.index, channels=1, callback=self._record, **common

@@ -13,7 +13,7 @@ from .griffin_lim import StreamingGriffinLim
 from .mel import LogMel
 from .rvq import Quantised, ResidualQuantiser
 from .streaming import State, Streaming, select_rows, tree_map, write_rows
-from .trunk import Decoder, Encoder
+from .trunk import Decoder, Encoder, start_from_components
 
 
 class MelCodec(nn.Module):
@@ -26,12 +26,23 @@ class MelCodec(nn.Module):
         self.quantiser = ResidualQuantiser(preset.quantiser)
         self.synthesis = Decoder(preset.mel, preset.trunk)
 
-    def forward(self, mel: Tensor, used: Tensor | None = None, quantise: bool = True) -> tuple[Tensor, Quantised]:
+    def forward(self, mel: Tensor, used: Tensor | None = None) -> tuple[Tensor, Quantised]:
         """Training: mel [B, M, T] -> decoded mel of that shape, and what the quantiser did (``rvq.py`` has the rest)."""
         latent, _ = self.analysis(mel, self.analysis.initial_state(mel.shape[0]))
-        quantised = self.quantiser(latent.transpose(1, 2), used, quantise)
+        quantised = self.quantiser(latent.transpose(1, 2), used)
         decoded, _ = self.synthesis(quantised.latent.transpose(1, 2), self.synthesis.initial_state(mel.shape[0]))
         return decoded, quantised
+
+    @torch.no_grad()
+    def start(self, mel: Tensor) -> None:
+        """Set latent and books by what mel [B, M, T] is like: principal components, then k-means of what they give."""
+        start_from_components(self.analysis, self.synthesis, mel)
+        enter, leave = self.quantiser.enter, self.quantiser.leave
+        if isinstance(enter, nn.Linear) and isinstance(leave, nn.Linear):  # the first components, and back
+            nn.init.eye_(enter.weight)
+            nn.init.eye_(leave.weight)
+        latent, _ = self.analysis(mel, self.analysis.initial_state(mel.shape[0]))
+        self.quantiser.start(latent.transpose(1, 2).flatten(0, 1))
 
 
 class MelToCodes:

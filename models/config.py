@@ -115,7 +115,7 @@ class Preset:
         """
         try:
             fields: dict[str, Any] = json.loads(text)
-            vocoder = {k: tuple(v) if isinstance(v, list) else v for k, v in fields["vocoder"].items()}
+            vocoder: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields["vocoder"].items()}
             return Preset(
                 name=fields["name"],
                 mel=MelConfig(**fields["mel"]),
@@ -132,7 +132,7 @@ BASE = Preset(
     mel=MelConfig(rate_hz=24_000, hop=240),
     trunk=TrunkConfig(
         mels_per_frame=4,
-        latent=256,
+        latent=64,
         encoder_width=256,
         encoder_blocks=5,
         decoder_width=256,
@@ -140,7 +140,7 @@ BASE = Preset(
         refine_width=160,
         refine_blocks=2,
     ),
-    quantiser=QuantiserConfig(books=8, book_size=1024, width=256, code_width=8, metric="cosine"),
+    quantiser=QuantiserConfig(books=8, book_size=1024, width=64, code_width=64, metric="l2"),
     vocoder=VocoderConfig(channels=128, rates=(8, 5, 3, 2), kernels=(16, 10, 6, 4)),
 )
 

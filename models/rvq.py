@@ -47,8 +47,10 @@ class Book(nn.Module):
 
     def nearest(self, x: Tensor) -> Tensor:
         """Index of the closest vector, int64 [N], for x [N, width] (unit vectors where ``unit``)."""
-        # |x - v|^2 without |x|^2, which is the same for all v; for unit vectors it is the cosine's order
-        return (x @ self.vectors.T - 0.5 * self.vectors.square().sum(-1)).argmax(-1)
+        closeness = x @ self.vectors.T
+        if not self.unit:  # |x - v|^2 without |x|^2, which is the same for all v
+            closeness = closeness - 0.5 * self.vectors.square().sum(-1)
+        return closeness.argmax(-1)
 
     @torch.no_grad()
     def learn(self, x: Tensor, codes: Tensor) -> None:
@@ -111,15 +113,24 @@ class ResidualQuantiser(nn.Module):
             self.down = nn.ModuleList(nn.Identity() for _ in range(q))
             self.up = nn.ModuleList(nn.Identity() for _ in range(q))
         self.unit = cosine
+        self.inner_width = wide if cosine else narrow
 
-    def forward(self, latent: Tensor, used: Tensor | None = None, quantise: bool = True) -> Quantised:
-        """Quantise with gradients; in training mode the books learn.
+    @torch.no_grad()
+    def start(self, latent: Tensor) -> None:
+        """Place all books, one after the other, by k-means on latents [N, D]; many times a book's size is best."""
+        residual = self.enter(latent)
+        for book, down, up in zip(self.books, self.down, self.up, strict=True):
+            assert isinstance(book, Book)
+            x = self._look(down, residual)
+            book.start(x)
+            residual = residual - up(book.vectors[book.nearest(x)])
+
+    def forward(self, latent: Tensor, used: Tensor | None = None) -> Quantised:
+        """Quantise with gradients; in training mode the books learn (and start with this batch if they have not yet).
 
         Args:
             latent: [B, T, D].
             used: int64 [B], how many books each row's output sums (quantiser dropout); all where None.
-            quantise: False lets every book's view of its residual through as it is: books that k-means places before
-                the encoder has settled are left behind by it, and most of their codes die.
         """
         residual = self.enter(latent)
         total = torch.zeros_like(residual)
@@ -128,18 +139,17 @@ class ResidualQuantiser(nn.Module):
             assert isinstance(book, Book)
             x = self._look(down, residual)  # [B, T, narrow]
             flat = x.detach().reshape(-1, x.shape[-1])
-            if self.training and quantise and not book.ready:
+            if self.training and not book.ready:
                 book.start(flat)
             index = book.nearest(flat)
             chosen = book.vectors[index].view_as(x)
             keep = 1.0 if used is None else (i < used).to(x.dtype)[:, None, None]
-            commitment = commitment + ((x - chosen).square().sum(-1, keepdim=True) * keep).mean()
-            part = up(
-                x + (chosen - x).detach() if quantise else x
-            )  # straight-through: the decoder's gradient reaches the encoder
+            held = self._look(down, residual, frozen=True)
+            commitment = commitment + ((held - chosen).square() * keep).mean()
+            part = up(x + (chosen - x).detach())  # straight-through: the decoder's gradient reaches the encoder
             total = total + part * keep
             residual = residual - part.detach()
-            if self.training and quantise:
+            if self.training:
                 book.learn(flat, index)
             shares = torch.bincount(index, minlength=len(book.counts)) / len(index)
             perplexity.append(torch.special.entr(shares).sum().exp())
@@ -149,12 +159,13 @@ class ResidualQuantiser(nn.Module):
             self.leave(total), torch.stack(codes, -1), commitment, torch.stack(perplexity), torch.stack(usage)
         )
 
-    def _look(self, down: nn.Module, residual: Tensor) -> Tensor:
+    def _look(self, down: nn.Module, residual: Tensor, frozen: bool = False) -> Tensor:
         """What a book sees of a residual. On the sphere a constant component stands beside the projection: a residual of
         nothing is the pole, a large one lies near the equator. Without it the length would be lost, and every book would
-        have to add a step of the same size to a frame that is already right."""
-        x = down(residual)
-        return F.normalize(F.pad(x, (0, 1), value=1.0), dim=-1) if self.unit else x  # type: ignore[no-any-return]
+        have to add a step of the same size to a frame that is already right. ``frozen`` keeps gradients from the
+        projection: commitment would shrink it until all that it sees is the pole."""
+        x = F.linear(residual, down.weight.detach()) if frozen and isinstance(down, nn.Linear) else down(residual)
+        return F.normalize(F.pad(x, (0, 1), value=1.0), dim=-1) if self.unit else x
 
     @torch.no_grad()
     def encode(self, latent: Tensor) -> Tensor:
@@ -163,8 +174,11 @@ class ResidualQuantiser(nn.Module):
         codes = []
         for book, down, up in zip(self.books, self.down, self.up, strict=True):
             assert isinstance(book, Book)
-            x = self._look(down, residual)
-            index = book.nearest(x.reshape(-1, x.shape[-1])).view(x.shape[:-1])
+            x = down(residual)
+            if self.unit:  # the order of the cosines needs neither the length of x nor the constant written out
+                index = F.linear(x, book.vectors[:, :-1], book.vectors[:, -1]).argmax(-1)
+            else:
+                index = book.nearest(x)
             residual = residual - up(book.vectors[index])
             codes.append(index)
         return torch.stack(codes, -1)
@@ -178,9 +192,10 @@ class ResidualQuantiser(nn.Module):
         """
         if codes.shape[-1] > len(self.books) or (codes.numel() and int(codes.max()) >= self.config.book_size):
             raise ValueError(f"codes of shape {tuple(codes.shape)} do not fit {self.config.books} books")
-        inner = self.config.width if self.unit else self.config.code_width
-        total = torch.zeros(*codes.shape[:-1], inner, dtype=self.books[0].vectors.dtype, device=codes.device)
-        for book, up, index in zip(self.books, self.up, codes.unbind(-1), strict=False):
+        arrived = (codes >= 0)[..., None]
+        total = torch.zeros(*codes.shape[:-1], self.inner_width, device=codes.device)
+        for i, (book, up, index) in enumerate(zip(self.books, self.up, codes.clamp(min=0).unbind(-1), strict=False)):
             assert isinstance(book, Book)
-            total = total + up(book.vectors[index.clamp(min=0)]) * (index >= 0)[..., None]
-        return self.leave(total)
+            total = total + up(book.vectors[index]) * arrived[..., i, :]
+        latent: Tensor = self.leave(total)
+        return latent

@@ -26,7 +26,7 @@ class Streaming(Protocol):
     def initial_state(self, batch: int) -> State:
         """The silence before a stream began, for ``batch`` rows."""
 
-    def __call__(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def __call__(self, x: Tensor, state: State, /) -> tuple[Tensor, State]:
         """One stretch of input; returns the output and the next state."""
 
 

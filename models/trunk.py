@@ -4,6 +4,7 @@ Almost all work happens at code rate (25 Hz in ``base``), where a step is cheap;
 the upsampling left.
 """
 
+import torch
 from torch import Tensor, nn
 
 from .config import MelConfig, TrunkConfig
@@ -18,10 +19,14 @@ class PerFrame(nn.Module):
 
     delay = 0
 
-    def __init__(self, c_in: int, c_out: int) -> None:
+    def __init__(self, c_in: int, c_out: int, silent: bool = False) -> None:
+        """``silent``: starts as zeros, so that a sum it joins is at first what it was without it."""
         super().__init__()
         self.norm = nn.LayerNorm(c_in)
         self.linear = nn.Linear(c_in, c_out)
+        if silent:
+            nn.init.zeros_(self.linear.weight)
+            nn.init.zeros_(self.linear.bias)
 
     def initial_state(self, batch: int) -> tuple[()]:
         return ()
@@ -31,7 +36,7 @@ class PerFrame(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Mel [B, M, n * mels_per_frame] to latents [B, D, n]."""
+    """Mel [B, M, n * mels_per_frame] to latents [B, D, n]: a linear view of the frame, and what context adds to it."""
 
     delay = 0
 
@@ -40,18 +45,22 @@ class Encoder(nn.Module):
         width, stride = config.encoder_width, config.mels_per_frame
         blocks = [ConvNeXtBlock(width, config.kernel, config.expansion) for _ in range(config.encoder_blocks)]
         stem = CausalConv1d(mel.n_mels, width, kernel=2 * stride + (stride == 1), stride=stride)
-        self.stack = Stack(stem, *blocks, PerFrame(width, config.latent))
+        self.view = CausalConv1d(mel.n_mels, config.latent, kernel=stride, stride=stride)
+        self.stack = Stack(stem, *blocks, PerFrame(width, config.latent, silent=True))
 
     def initial_state(self, batch: int) -> State:
-        return self.stack.initial_state(batch)
+        return self.view.initial_state(batch), self.stack.initial_state(batch)
 
     def forward(self, mel: Tensor, state: State) -> tuple[Tensor, State]:
-        latent, state = self.stack((mel - MEL_MEAN) / MEL_SPREAD, state)
-        return latent, state
+        viewing, stacked = state
+        x = (mel - MEL_MEAN) / MEL_SPREAD
+        plain, viewing = self.view(x, viewing)
+        added, stacked = self.stack(x, stacked)
+        return plain + added, (viewing, stacked)
 
 
 class Decoder(nn.Module):
-    """Latents [B, D, n] to mel [B, M, n * mels_per_frame]."""
+    """Latents [B, D, n] to mel [B, M, n * mels_per_frame]: the linear view undone, and what context adds to it."""
 
     delay = 0
 
@@ -65,11 +74,37 @@ class Decoder(nn.Module):
             parts += [CausalConvTranspose1d(width, refine, 2 * stride, stride)]
             parts += [ConvNeXtBlock(refine, config.kernel, config.expansion) for _ in range(config.refine_blocks)]
             width = refine
-        self.stack = Stack(*parts, PerFrame(width, mel.n_mels))
+        self.view = CausalConvTranspose1d(config.latent, mel.n_mels, kernel=stride, stride=stride)
+        self.stack = Stack(*parts, PerFrame(width, mel.n_mels, silent=True))
 
     def initial_state(self, batch: int) -> State:
-        return self.stack.initial_state(batch)
+        return self.view.initial_state(batch), self.stack.initial_state(batch)
 
     def forward(self, latent: Tensor, state: State) -> tuple[Tensor, State]:
-        mel, state = self.stack(latent, state)
-        return mel * MEL_SPREAD + MEL_MEAN, state
+        viewing, stacked = state
+        plain, viewing = self.view(latent, viewing)
+        added, stacked = self.stack(latent, stacked)
+        return (plain + added) * MEL_SPREAD + MEL_MEAN, (viewing, stacked)
+
+
+@torch.no_grad()
+def start_from_components(encoder: Encoder, decoder: Decoder, mel: Tensor) -> None:
+    """Set the linear views to the principal components of mel [B, M, T], largest first.
+
+    Grown from chance, the latent finds these one after the other and slowly: after a thousand steps it spanned six
+    dimensions, and the books had nothing left to code.
+    """
+    conv, back = encoder.view.conv, decoder.view.conv
+    stride = encoder.view.stride
+    x = (mel[..., : mel.shape[-1] // stride * stride] - MEL_MEAN) / MEL_SPREAD
+    blocks = x.unfold(-1, stride, stride).transpose(1, 2).flatten(2).flatten(0, 1)  # [N, M * stride]
+    mean = x.mean((0, 2))  # [M]
+    centred = blocks - mean.repeat_interleave(stride)
+    _, components = torch.linalg.eigh(centred.T @ centred / len(centred))
+    weight = components.flip(1)[:, : conv.out_channels].T.reshape(conv.weight.shape)  # [D, M, stride]
+    assert conv.bias is not None
+    assert back.bias is not None
+    conv.weight.copy_(weight)
+    conv.bias.copy_(-(weight.sum(-1) @ mean))
+    back.weight.copy_(weight)
+    back.bias.copy_(mean)

@@ -15,8 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sottovoce.models.capture import Step, capture
 from sottovoce.models.checkpoint import WEIGHTS, CheckpointError, load_codec
-from sottovoce.models.codec import Codec
+from sottovoce.models.codec import Codec, OneByOne
+from sottovoce.models.griffin_lim import StreamingGriffinLim
 from sottovoce.models.streaming import State, Streaming, select_rows, write_rows
 
 from .descriptor import Descriptor
@@ -25,7 +27,7 @@ from .errors import WeightsError
 
 
 class TorchEngine:
-    """One codec for ``rows`` streams on the CPU. Eager, float32."""
+    """One codec for ``rows`` streams on the CPU, in float32."""
 
     def __init__(
         self,
@@ -78,6 +80,7 @@ class TorchEngine:
         with torch.inference_mode():
             self._fresh: dict[Kind, State] = {kind: m.initial_state(1) for kind, m in self._models.items()}
             self._states: dict[Kind, State] = {kind: m.initial_state(rows) for kind, m in self._models.items()}
+        self._captured: dict[tuple[Kind, tuple[int, ...]], Step] = {}
         self._warm_up()
 
     @property
@@ -132,13 +135,13 @@ class TorchEngine:
         if kind == "decode":
             batch = batch.long()
         elif kind != "mel":
-            batch = batch.transpose(1, 2)  # [R, M, t], as models want it
+            batch = batch.transpose(1, 2).contiguous()  # [R, M, t], as models want it
         whole = self._states[kind]
         if rows == list(range(self.rows)):  # everybody: no need to copy states out and in
-            answer, self._states[kind] = self._models[kind](batch, whole)
+            answer, self._states[kind] = self._model(kind, batch)(batch, whole)
         else:
             chosen = torch.tensor(rows)
-            answer, part = self._models[kind](batch, select_rows(whole, chosen))
+            answer, part = self._model(kind, batch)(batch, select_rows(whole, chosen))
             write_rows(whole, chosen, part)
         if kind in ("mel", "decode"):
             answer = answer.transpose(1, 2)  # [R, t, M]
@@ -147,15 +150,28 @@ class TorchEngine:
         result: NDArray[Any] = answer.contiguous().numpy()
         return result
 
+    def _model(self, kind: Kind, batch: Tensor) -> Step:
+        """The captured graph where there is one for this shape, else the model itself: both say the same."""
+        return self._captured.get((kind, tuple(batch.shape)), self._models[kind])
+
     @torch.inference_mode()
     def _reset(self, row: int, kind: Kind) -> None:
         write_rows(self._states[kind], torch.tensor([row]), self._fresh[kind])
 
+    @torch.inference_mode()
     def _warm_up(self) -> None:
-        """The first call of a model allocates and chooses kernels; nobody should wait for that."""
+        """The first call of a model allocates and chooses kernels; nobody should wait for that.
+
+        Captures the step that almost every call is: one row, one frame. Griffin-Lim loops, and is left as it is.
+        """
         shape = self._descriptor
-        row = self.open()
-        data: NDArray[Any] = np.zeros(shape.frame_samples, np.float32)
-        for kind in KINDS:
-            data = self.step([Work(row, kind, data, 0.0)])[0]
-        self.close(row)
+        frame = {
+            "mel": torch.zeros(1, shape.frame_samples),
+            "encode": torch.zeros(1, shape.n_mels, shape.mels_per_frame),
+            "decode": torch.zeros(1, 1, shape.books, dtype=torch.int64),
+            "vocode": torch.zeros(1, shape.n_mels, shape.mels_per_frame),
+        }
+        for kind, model in self._models.items():
+            model(frame[kind], self._fresh[kind])
+            if not isinstance(model, OneByOne | StreamingGriffinLim):
+                self._captured[kind, tuple(frame[kind].shape)] = capture(model, frame[kind], self._fresh[kind])

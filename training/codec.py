@@ -28,7 +28,7 @@ from .run import Diverged, Run, clip_gradients, cosine_lr
 NARROWBAND_TOP_HZ = 7_600
 ENVELOPE_BANDS = 8
 PATIENCE_STEPS = 500  # from the placing of the books until they are judged
-LEAST_USAGE = 0.5  # share of a book's codes in use after warm-up, over the codes' moving counts
+LEAST_PERPLEXITY = 1 / 16  # of a book's size: below, it has collapsed (one that works has a third and more)
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,19 @@ class Config:
     """What the command line may change."""
 
     steps: int
-    batch: int = 20
+    batch: int = 8
     clip_s: float = 2.0
-    lr: float = 1.5e-3
-    commitment: float = 0.25
+    lr: float = 1e-3
+    commitment: float = 1.0
     slope_weight: float = 0.5
     "Weight of the mel's change from frame to frame: onsets carry consonants."
     envelope_weight: float = 1.0
     full_share: float = 0.5
     "Share of rows that use all books; the rest draw a number of books (quantiser dropout)."
-    free_steps: int = 150
-    "Steps before the books are placed."
+    start_batches: int = 100
+    "Batches that latent and books are set up from."
+    encoder_share: float = 0.05
+    "Of the learning rate, for all that stands before the books: faster, and their moving averages fall behind it."
     seed: int = 0
 
 
@@ -88,37 +90,41 @@ def train(preset: Preset, config: Config, data: Path, run: Run) -> MelCodec:
     torch.manual_seed(config.seed)
     net = MelCodec(preset)
     front_end = LogMel(preset.mel)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=config.lr, betas=(0.9, 0.95), weight_decay=0.01)
+    before = [*net.analysis.parameters(), *net.quantiser.enter.parameters(), *net.quantiser.down.parameters()]
+    after = [*net.quantiser.up.parameters(), *net.quantiser.leave.parameters(), *net.synthesis.parameters()]
+    groups = [{"params": before, "share": config.encoder_share}, {"params": after, "share": 1.0}]
+    optimiser = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95), weight_decay=0.01, fused=True)
     n_samples = int(config.clip_s * preset.rate_hz) // preset.frame_samples * preset.frame_samples
     speech = Speech(data, preset.rate_hz, n_samples, config.batch, config.seed)
     run.resume(net=net, optimiser=optimiser)
+    if run.step == 0:
+        starting = (speech.draw(-1 - i)[0] for i in range(config.start_batches))
+        net.start(torch.cat([whole(front_end, pcm) for pcm in starting]))
     net.train()
     for step in run.steps():
         cosine_lr(optimiser, config.lr, step, config.steps)
         pcm, wideband = speech.draw(step)
         mel = whole(front_end, pcm)  # [B, M, T]
         used = draw_books(preset.books, config.batch, config.full_share)
-        decoded, quantised = net(mel, used, quantise=step >= config.free_steps)
+        decoded, quantised = net(mel, used)
         weight = band_weight(preset, wideband)
         distance, loss = mel_loss(decoded, mel, weight, config.slope_weight, config.envelope_weight)
-        if step >= config.free_steps:
-            loss = loss + config.commitment * quantised.commitment
+        loss = loss + config.commitment * quantised.commitment
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = clip_gradients(net, 1.0)
         optimiser.step()
         counts = torch.stack([book.counts for book in net.quantiser.books])  # type: ignore[misc]
         shares = counts / counts.sum(-1, keepdim=True)
-        alive = (shares > 0.1 / preset.book_size).float().mean(-1)  # [Q]
         perplexity = torch.special.entr(shares).sum(-1).exp()
-        if step > config.free_steps + PATIENCE_STEPS and float(alive.min()) < LEAST_USAGE:
-            raise Diverged(f"step {step}: book {int(alive.argmin())} uses {float(alive.min()):.0%} of its codes")
+        if step > PATIENCE_STEPS and float(perplexity.min()) < LEAST_PERPLEXITY * preset.book_size:
+            worst = int(perplexity.argmin())
+            raise Diverged(f"step {step}: book {worst} has collapsed to {float(perplexity[worst]):.0f} of its codes")
         run.log(
             loss=loss,
             mel=distance,
             commitment=quantised.commitment,
             gradient=norm,
-            usage=alive.min(),
             perplexity_first=perplexity[0],
             perplexity_last=perplexity[-1],
         )
@@ -141,7 +147,7 @@ def main() -> None:
     parser.add_argument("--clip-s", type=float, default=Config.clip_s)
     parser.add_argument("--lr", type=float, default=Config.lr)
     parser.add_argument("--commitment", type=float, default=Config.commitment)
-    parser.add_argument("--free-steps", type=int, default=Config.free_steps)
+    parser.add_argument("--encoder-share", type=float, default=Config.encoder_share, help="of --lr, before the books")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
@@ -153,7 +159,7 @@ def main() -> None:
         clip_s=args.clip_s,
         lr=args.lr,
         commitment=args.commitment,
-        free_steps=args.free_steps,
+        encoder_share=args.encoder_share,
         seed=args.seed,
     )
     run = Run(args.out, args.steps, args.minutes)

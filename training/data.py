@@ -99,7 +99,7 @@ class Speech:
 
     def draw(self, step: int) -> tuple[Tensor, Tensor]:
         """Batch number ``step``: pcm [batch, n_samples] at a random level, and wideband [batch] bool."""
-        random = np.random.default_rng((self.seed, step))
+        random = np.random.default_rng((self.seed, step % 2**32))
         chosen = random.choice(len(self.clips), self.batch, p=self.shares)
         rows = []
         for index in chosen:

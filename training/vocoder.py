@@ -52,7 +52,8 @@ class Config:
 def through_codec(net: MelCodec, mel: Tensor, full_share: float = 0.5) -> Tensor:
     """Mel as a receiver sees it, at a random number of books a row."""
     with torch.no_grad():
-        return net(mel, draw_books(net.preset.books, mel.shape[0], full_share))[0]
+        decoded: Tensor = net(mel, draw_books(net.preset.books, mel.shape[0], full_share))[0]
+        return decoded
 
 
 def train(preset: Preset, config: Config, data: Path, run: Run, codec: MelCodec | None = None) -> HiFiGan:
@@ -65,8 +66,10 @@ def train(preset: Preset, config: Config, data: Path, run: Run, codec: MelCodec 
     vocoder = HiFiGan(preset.mel, preset.vocoder)
     judges = Judges(PERIODS[preset.name], config.judge_width)
     front_end, spectrum = LogMel(preset.mel), MultiScaleMel(preset.rate_hz)
-    optimiser = torch.optim.AdamW(vocoder.parameters(), lr=config.lr, betas=(0.8, 0.99), weight_decay=0.0)
-    of_judges = torch.optim.AdamW(judges.parameters(), lr=config.judge_lr, betas=(0.8, 0.99), weight_decay=0.0)
+    optimiser = torch.optim.AdamW(vocoder.parameters(), lr=config.lr, betas=(0.8, 0.99), weight_decay=0.0, fused=True)
+    of_judges = torch.optim.AdamW(
+        judges.parameters(), lr=config.judge_lr, betas=(0.8, 0.99), weight_decay=0.0, fused=True
+    )
     n_samples = int(config.clip_s * preset.rate_hz) // preset.frame_samples * preset.frame_samples
     speech = Speech(data, preset.rate_hz, n_samples, config.batch, config.seed)
     run.resume(vocoder=vocoder, judges=judges, optimiser=optimiser, of_judges=of_judges)

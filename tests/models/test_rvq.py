@@ -48,7 +48,9 @@ def test_the_reconstruction_alone_moves_the_encoder() -> None:
     net = MelCodec(TINY)
     decoded, _ = net(torch.randn(2, TINY.n_mels, 40))
     decoded.square().mean().backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.analysis.parameters())
+    for parameter in (net.analysis.view.conv.weight, net.analysis.stack.parts[-1].linear.weight):
+        assert parameter.grad is not None
+        assert parameter.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("config", [COSINE, L2], ids=lambda config: config.metric)
@@ -85,8 +87,10 @@ def test_a_missing_book_is_the_same_as_fewer_books() -> None:
 def test_residuals_are_detached_between_books() -> None:
     """What a late book commits to must not pull on the projections of earlier ones."""
     quantiser = ResidualQuantiser(COSINE)
-    out = quantiser(torch.randn(1, 30, COSINE.width))
-    out.commitment.backward()
+    latent = torch.randn(1, 30, COSINE.width, requires_grad=True)
+    quantiser(latent).commitment.backward()
+    assert latent.grad is not None
+    assert latent.grad.abs().sum() > 0
     assert all(up.weight.grad is None for up in quantiser.up)
 
 
