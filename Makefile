@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test gpu lint clean
+.PHONY: demo test lint clean
 
 demo: .venv/demo.stamp
 	mkdir -p demo
@@ -20,9 +20,6 @@ lint: .venv/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	sh .ci/types
-
-gpu: .venv/test.stamp
-	$(BIN)/python -m pytest tests/gpu
 
 .venv/demo.stamp: $(SOURCES)
 	$(PYTHON) -m venv .venv

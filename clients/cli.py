@@ -96,7 +96,7 @@ def _parser() -> ArgumentParser:
     encode.add_argument("input", metavar="IN", help="sound file, or - for a pipe")
     encode.add_argument("output", metavar="OUT.sv", help="code file, or - for a pipe")
     _add_engine(encode)
-    _add_packets(encode)
+    _add_packets(encode, frames_per_packet=25)
 
     decode = commands.add_parser("decode", help="code file to sound file")
     decode.set_defaults(command=_decode)
@@ -130,9 +130,11 @@ def _add_engine(parser: ArgumentParser, preset: bool = True) -> None:
     parser.add_argument("--threads", type=_count, default=1, metavar="N", help="for the models; default 1")
 
 
-def _add_packets(parser: ArgumentParser) -> None:
+def _add_packets(parser: ArgumentParser, frames_per_packet: int = 1) -> None:
     parser.add_argument("--books", type=int, metavar="N", help="codebooks to send; default: all")
-    parser.add_argument("--frames-per-packet", type=_count, default=1, metavar="N", help="default 1")
+    parser.add_argument(
+        "--frames-per-packet", type=_count, default=frames_per_packet, metavar="N", help="default %(default)s"
+    )
     parser.add_argument("--redundancy", type=int, default=0, metavar="N",
                         help="packets back that each packet repeats the coarsest book of")  # fmt: skip
 

@@ -26,7 +26,7 @@ def capture(module: Streaming, x: Tensor, state: State) -> Step:
     """
     with warnings.catch_warnings():
         # Sizes become constants of the graph: that is what one shape means.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.simplefilter("ignore", DeprecationWarning)
         step: Step = torch.jit.trace(lambda x, state: module(x, state), (x, state), check_trace=False)
     for _ in range(3):  # the first runs profile and specialise

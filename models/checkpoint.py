@@ -47,6 +47,7 @@ def save(path: Path, module: nn.Module, preset: Preset, part: Part, notes: Mappi
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"preset": preset.to_json(), "part": part, **notes})
+    partial.chmod(0o644)
     partial.replace(path)
 
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from .config import MelConfig
 from .mel import slaney_filterbank
 
-LOOK_AHEAD = 2  # mel frames that may still change when one is played
-ROUNDS = 6  # iterations for every new frame
+LOOK_AHEAD = 1  # mel frames that may still change when one is played
+ROUNDS = 4  # iterations for every new frame
 
 
 class MelInverse(nn.Module):
@@ -113,6 +113,7 @@ class StreamingGriffinLim(nn.Module):
     @torch.no_grad()
     def forward(self, mel: Tensor, state: GriffinLimState) -> tuple[Tensor, GriffinLimState]:
         blocks = []
+        state = GriffinLimState(*state)  # a captured graph passes plain tuples
         for frame in mel.unbind(-1):
             pcm, state = self._step(self.magnitudes.one_frame(frame.contiguous()), state)
             blocks.append(pcm)

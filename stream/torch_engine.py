@@ -17,8 +17,7 @@ from torch import Tensor
 
 from sottovoce.models.capture import Step, capture
 from sottovoce.models.checkpoint import WEIGHTS, CheckpointError, load_codec
-from sottovoce.models.codec import Codec, OneByOne
-from sottovoce.models.griffin_lim import StreamingGriffinLim
+from sottovoce.models.codec import Codec
 from sottovoce.models.streaming import State, Streaming, select_rows, write_rows
 
 from .descriptor import Descriptor
@@ -162,7 +161,7 @@ class TorchEngine:
     def _warm_up(self) -> None:
         """The first call of a model allocates and chooses kernels; nobody should wait for that.
 
-        Captures the step that almost every call is: one row, one frame. Griffin-Lim loops, and is left as it is.
+        Captures the step that almost every call is: one row, one frame.
         """
         shape = self._descriptor
         frame = {
@@ -173,5 +172,4 @@ class TorchEngine:
         }
         for kind, model in self._models.items():
             model(frame[kind], self._fresh[kind])
-            if not isinstance(model, OneByOne | StreamingGriffinLim):
-                self._captured[kind, tuple(frame[kind].shape)] = capture(model, frame[kind], self._fresh[kind])
+            self._captured[kind, tuple(frame[kind].shape)] = capture(model, frame[kind], self._fresh[kind])

@@ -150,6 +150,7 @@ def main() -> None:
     parser.add_argument("--encoder-share", type=float, default=Config.encoder_share, help="of --lr, before the books")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--licence", default="Apache-2.0", help="of the weights, for their metadata")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     preset = PRESETS[args.preset]
@@ -170,6 +171,7 @@ def main() -> None:
     hours = len(Speech(args.data, preset.rate_hz, preset.frame_samples, 1).pcm) / RATE_HZ / 3600
     notes = {
         "command": "python -m sottovoce.training.codec " + shlex.join(sys.argv[1:]),
+        "licence": args.licence,
         "steps": str(run.step),
         "trained_s": f"{run.trained_s:.0f}",
         "data": f"{hours:.2f} hours of speech",

@@ -87,7 +87,8 @@ class Run:
 
 
 def cosine_lr(optimiser: torch.optim.Optimizer, peak: float, step: int, steps: int, warm_up: int = 100) -> None:
-    """Sets every group to its ``share`` of: a linear rise over ``warm_up`` steps (a tenth of a short run), then half a cosine down to a twentieth of ``peak``."""
+    """Set the learning rate of every group to its ``share`` of: a linear rise over ``warm_up`` steps (a tenth of a short
+    run), then half a cosine down to a twentieth of ``peak``."""
     rise = min(1.0, (step + 1) / min(warm_up, max(1, steps // 10)))
     fall = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
     for group in optimiser.param_groups:

@@ -65,12 +65,12 @@ def compare(dimension: int, book_size: int, books: list[int], steps: int, batch:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dimensions", nargs="+", type=int, default=[2, 8, 32, 64])
-    parser.add_argument("--sizes", nargs="+", type=int, default=[64, 128, 1024])
+    parser.add_argument("--dimensions", nargs="+", type=int, default=[2, 8, 64])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[64, 256])
     parser.add_argument("--books", nargs="+", type=int, default=[1, 2, 4, 8])
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=4096)
+    parser.add_argument("--batch", type=int, default=2048)
     args = parser.parse_args()
     print("| dimension | book size | " + " | ".join(f"{q} books" for q in args.books) + " |")
     print("|---" * (2 + len(args.books)) + "|")

@@ -122,6 +122,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=Config.lr)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--licence", default="Apache-2.0", help="of the weights, for their metadata")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     preset = PRESETS[args.preset]
@@ -135,6 +136,7 @@ def main() -> None:
         sys.exit(f"training stopped: {error}")
     notes = {
         "command": "python -m sottovoce.training.vocoder " + shlex.join(sys.argv[1:]),
+        "licence": args.licence,
         "steps": str(run.step),
         "trained_s": f"{run.trained_s:.0f}",
     }
