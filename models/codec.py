@@ -96,6 +96,8 @@ class OneByOne:
 
     def __call__(self, codes: Tensor, state: State) -> tuple[Tensor, State]:
         """Codes [B, n, q], as ``CodesToMel``."""
+        if codes.shape[:2] == (1, 1):
+            return self.inner(codes, state)
         state = tree_map(torch.clone, state)
         rows = []
         for row in range(len(codes)):

@@ -113,8 +113,8 @@ class ConvNeXtBlock(nn.Module):
         """[B, width, T] -> the same shape."""
         y, past = self.depthwise(x, past)
         y = self.norm(y.transpose(1, 2))
-        y = self.fall(F.gelu(self.rise(y))) * self.scale
-        return x + y.transpose(1, 2), past
+        y = self.fall(F.gelu(self.rise(y)))
+        return torch.addcmul(x, y.transpose(1, 2), self.scale[:, None]), past
 
 
 class Stack(nn.Module):

@@ -130,8 +130,8 @@ class StreamingGriffinLim(nn.Module):
             pcm = (tail + self._overlap(frames, length)) * self.weight
             spectrum = torch.fft.rfft(pcm.unfold(-1, n_fft, hop) * self.window)
             # phase of what is there; where nothing is, phase zero
-            unit = spectrum / spectrum.abs().clamp(min=1e-9)
-            unit = torch.where(spectrum.abs() > 1e-9, unit, torch.ones_like(unit))
+            size = spectrum.abs()
+            unit = torch.where(size > 1e-9, spectrum / size, 1.0)
             frames = torch.fft.irfft(targets * unit, n=n_fft) * self.window
         tail = tail + F.pad(frames[:, 0], (0, length - n_fft))
         played = tail[:, :hop] * self.weight[:hop]

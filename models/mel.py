@@ -37,12 +37,14 @@ class LogMel(nn.Module):
 
     window: Tensor
     bands: Tensor
+    spread: Tensor
 
     def __init__(self, config: MelConfig) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
         self.register_buffer("bands", slaney_filterbank(config), persistent=False)
+        self.register_buffer("spread", self.bands.T.contiguous(), persistent=False)
 
     @property
     def delay(self) -> int:
@@ -70,6 +72,6 @@ class LogMel(nn.Module):
         pcm = torch.cat([past, pcm], dim=-1)
         frames = pcm.unfold(-1, self.config.n_fft, self.config.hop)  # [B, T/hop, n_fft]
         magnitude = torch.fft.rfft(frames * self.window).abs()  # [B, T/hop, n_fft/2+1]
-        mel = magnitude @ self.bands.T  # [B, T/hop, M]
+        mel = magnitude @ self.spread  # [B, T/hop, M]
         log_mel = mel.clamp(min=self.config.floor).log().transpose(1, 2)
         return log_mel, pcm[..., pcm.shape[-1] - past.shape[-1] :]
