@@ -12,6 +12,7 @@ from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, Raw
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from sottovoce.stream.errors import SottovoceError, UsageError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _TERMINATED = 143
 _BROKEN_PIPE = 141
+
+_terminated = False  # SIGTERM came; a signal handler has nowhere else to say so
 
 _EXAMPLES = """\
 examples:
@@ -38,6 +41,8 @@ exit codes: 2 usage, 3 sound file, 4 code file, 5 device, 6 weights, 130 Ctrl-C
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Failures are one line on standard error, never a traceback."""
+    global _terminated
+    _terminated = False
     signal.signal(signal.SIGTERM, _terminate)
     try:
         arguments = _parser().parse_args(argv)
@@ -48,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("sottovoce: interrupted; nothing half-written is left", file=sys.stderr)
-        return _INTERRUPTED
+        return _TERMINATED if _terminated else _INTERRUPTED
     except BrokenPipeError:
         # Who read our output has enough. Nothing of what Python still holds must go there at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -56,9 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _terminate(number: int, frame: object) -> None:
-    """End like Ctrl-C does: through every clean-up."""
-    raise SystemExit(_TERMINATED)
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does: an event loop that runs has a handler for that which cancels its main task, and with it every
+    stage; an exception thrown into whichever task is at work would tear that one out of the middle instead."""
+    global _terminated
+    _terminated = True
+    interrupt = signal.getsignal(signal.SIGINT)
+    if callable(interrupt):
+        interrupt(signal.SIGINT, frame)
 
 
 def _parser() -> ArgumentParser:
