@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     global _terminated
     _terminated = False
     signal.signal(signal.SIGTERM, _terminate)
+    # A shell starts background programs with SIGINT ignored; then nobody would hear SIGTERM either (see _terminate).
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         arguments = _parser().parse_args(argv)
         arguments.command(arguments)
