@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test gpu lint clean
 
 demo: .venv/demo.stamp
 	mkdir -p demo
@@ -15,6 +15,11 @@ demo: .venv/demo.stamp
 test: .venv/test.stamp lint
 	@sh .ci/packages
 	$(BIN)/python -m pytest
+
+# What runs on a GPU, for machines that have one; PYTEST="python -m pytest" uses an environment that is there already.
+PYTEST ?= $(BIN)/python -m pytest
+gpu:
+	$(PYTEST) -m gpu
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .

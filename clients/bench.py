@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sottovoce.stream.engine import KINDS, Engine, Kind, Work
 
 from .engines import ECHO, EngineOptions, make_engine
+from .pipes import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +94,13 @@ def bench(options: EngineOptions, n_steps: int = 500, warm_up: int = 50) -> Benc
 def print_bench(result: Bench, as_json: bool) -> None:
     """Print it for people, or as one JSON object."""
     if as_json:
-        print(json.dumps(asdict(result)))
+        say(json.dumps(asdict(result)))
         return
-    print(f"{'stage':8} {'p50':>8} {'p95':>8} {'p99':>8}   ms a step")
+    say(f"{'stage':8} {'p50':>8} {'p95':>8} {'p99':>8}   ms a step")
     for name, times in result.stages.items():
-        print(f"{name:8} {times.p50_ms:8.2f} {times.p95_ms:8.2f} {times.p99_ms:8.2f}")
-    print(f"real-time factor {result.rtf:.3f}, {result.core_percent:.1f} % of one core")
-    print(", ".join(f"{name} {value}" for name, value in result.conditions.items()))
+        say(f"{name:8} {times.p50_ms:8.2f} {times.p95_ms:8.2f} {times.p99_ms:8.2f}")
+    say(f"real-time factor {result.rtf:.3f}, {result.core_percent:.1f} % of one core")
+    say(", ".join(f"{name} {value}" for name, value in result.conditions.items()))
 
 
 def processor() -> str:

@@ -1,32 +1,29 @@
 """The program ``sottovoce``: reads the command line, calls one command, turns failures into one line and a code.
 
-Whatever is heavy is imported by the command that needs it, so that ``--help`` answers at once.
+Whatever is heavy is imported by the command that needs it, so that ``--help`` answers at once and Ctrl-C is heard early.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
-from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable, Sequence
-from importlib import metadata
+from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sottovoce.stream.errors import SottovoceError, UsageError
+
+from .interrupts import Ended, hear
+from .pipes import flush, forget_stdout, hold_standard_streams, tell
 
 if TYPE_CHECKING:
     from sottovoce.stream.pipeline import Settings
 
     from .engines import EngineOptions
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-_TERMINATED = 143
+_SIGNALLED = 128  # and the number of the signal, as shells have it
 _BROKEN_PIPE = 141
-
-_terminated = False  # SIGTERM came; a signal handler has nowhere else to say so
 
 _EXAMPLES = """\
 examples:
@@ -35,85 +32,108 @@ examples:
   sottovoce encode a.wav a.sv --books 4              a voice at 1 kbit/s
   sottovoce decode a.sv b.wav
 
-exit codes: 2 usage, 3 sound file, 4 code file, 5 device, 6 weights, 130 Ctrl-C
+exit codes:
+"""
+_OTHER_CODES = """\
+  129  SIGHUP: the terminal was closed.
+  130  Ctrl-C.
+  141  Who read our output has left.
+  143  SIGTERM.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Failures are one line on standard error, never a traceback."""
-    global _terminated
-    _terminated = False
-    signal.signal(signal.SIGTERM, _terminate)
-    # A shell starts background programs with SIGINT ignored; then nobody would hear SIGTERM either (see _terminate).
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        arguments = _parser().parse_args(argv)
+        hold_standard_streams()
+        hear()
+        try:
+            arguments = _parser().parse_args(argv)
+        finally:
+            flush()  # what --help printed
         arguments.command(arguments)
-        sys.stdout.flush()
+        return 0
     except SottovoceError as error:
-        print(f"sottovoce: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("sottovoce: interrupted; nothing half-written is left", file=sys.stderr)
-        return _TERMINATED if _terminated else _INTERRUPTED
+        tell(f"sottovoce: {error}")
+        code = error.exit_code
+    except KeyboardInterrupt as interrupt:
+        tell("sottovoce: interrupted")
+        code = _SIGNALLED + (interrupt.number if isinstance(interrupt, Ended) else signal.SIGINT)
     except BrokenPipeError:
-        # Who read our output has enough. Nothing of what Python still holds must go there at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
-    return 0
+        code = _BROKEN_PIPE
+    except OSError as error:  # what the system refuses is no fault of ours
+        tell(f"sottovoce: {error}")
+        code = SottovoceError.exit_code
+    forget_stdout()
+    return code
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """End as Ctrl-C does: an event loop that runs has a handler for that which cancels its main task, and with it every
-    stage; an exception thrown into whichever task is at work would tear that one out of the middle instead."""
-    global _terminated
-    _terminated = True
-    interrupt = signal.getsignal(signal.SIGINT)
-    if callable(interrupt):
-        interrupt(signal.SIGINT, frame)
+class _Parser(ArgumentParser):
+    """Tells what is wrong in one line. Those of the commands are of this class too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see '{self.prog} --help'")
+
+
+class _Version(Action):
+    """Prints the version and ends the program."""
+
+    def __call__(self, parser: ArgumentParser, *_: Any) -> NoReturn:
+        from importlib import metadata
+
+        try:
+            version = metadata.version("sottovoce")
+        except metadata.PackageNotFoundError:
+            version = "(not installed)"
+        print(f"sottovoce {version}")
+        parser.exit()
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = _Parser(
         prog="sottovoce",
         description="Carries a voice through a thin wire.",
-        epilog=_EXAMPLES,
+        epilog=_EXAMPLES + "".join(_exit_codes()) + _OTHER_CODES,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"sottovoce {_version()}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     loopback = commands.add_parser("loopback", help="hear a voice through the codec: devices or files")
     loopback.set_defaults(command=_loopback)
-    loopback.add_argument("--input", metavar="FILE", help="sound file, or - for a pipe; default: the microphone")
-    loopback.add_argument("--output", metavar="FILE", help="sound file, or - for a pipe; default: the speaker")
+    loopback.add_argument(
+        "--input", type=_file, metavar="FILE", help="sound file, or - for a pipe; default: the microphone"
+    )
+    loopback.add_argument(
+        "--output", type=_file, metavar="FILE", help="sound file, or - for a pipe; default: the speaker"
+    )
     loopback.add_argument("--input-device", metavar="NAME", help="microphone: number or part of its name")
     loopback.add_argument("--output-device", metavar="NAME", help="speaker: number or part of its name")
     loopback.add_argument("--realtime", action="store_true", help="let a file speak at the rate of speech")
-    loopback.add_argument("--seconds", type=_positive, metavar="S", help="stop after so much sound")
+    loopback.add_argument("--seconds", type=_seconds, metavar="S", help="stop after so much sound")
     loopback.add_argument("--loss", type=_share, default=0.0, metavar="P", help="share of packets to lose, 0 to 1")
     loopback.add_argument("--burst", type=_positive, metavar="N", help="mean packets in a row that are lost")
     loopback.add_argument("--seed", type=int, default=0, metavar="N", help="of the losses")
-    loopback.add_argument("--reserve-ms", type=_not_negative, default=40.0, metavar="MS",
+    loopback.add_argument("--reserve-ms", type=_not_negative, metavar="MS",
                           help="how late sound may come to the speaker without a gap")  # fmt: skip
-    loopback.add_argument("--device-latency-ms", type=_not_negative, default=40.0, metavar="MS",
+    loopback.add_argument("--device-latency-ms", type=_not_negative, metavar="MS",
                           help="what each device is asked to buffer; more where it stutters")  # fmt: skip
-    loopback.add_argument("--picture", type=Path, metavar="PNG", help="draw mel in, codes and mel out")
+    loopback.add_argument("--picture", type=_path, metavar="PNG", help="draw mel in, codes and mel out")
     loopback.add_argument("--report", action="store_true", help="measure ESTOI and log-mel distance as well")
     _add_engine(loopback)
     _add_packets(loopback)
 
     encode = commands.add_parser("encode", help="sound file to code file")
     encode.set_defaults(command=_encode)
-    encode.add_argument("input", metavar="IN", help="sound file, or - for a pipe")
-    encode.add_argument("output", metavar="OUT.sv", help="code file, or - for a pipe")
+    encode.add_argument("input", type=_file, metavar="IN", help="sound file, or - for a pipe")
+    encode.add_argument("output", type=_file, metavar="OUT.sv", help="code file, or - for a pipe")
     _add_engine(encode)
     _add_packets(encode, frames_per_packet=25)
 
     decode = commands.add_parser("decode", help="code file to sound file")
     decode.set_defaults(command=_decode)
-    decode.add_argument("input", metavar="IN.sv", help="code file, or - for a pipe")
-    decode.add_argument("output", metavar="OUT.wav", help="sound file, or - for a pipe")
+    decode.add_argument("input", type=_file, metavar="IN.sv", help="code file, or - for a pipe")
+    decode.add_argument("output", type=_file, metavar="OUT.wav", help="sound file, or - for a pipe")
     decode.add_argument("--books", type=int, metavar="N", help="use at most so many of the codebooks")
     _add_engine(decode, preset=False)
 
@@ -122,7 +142,7 @@ def _parser() -> ArgumentParser:
 
     info = commands.add_parser("info", help="what a code file, weights or a sound file hold")
     info.set_defaults(command=_info)
-    info.add_argument("file", metavar="FILE")
+    info.add_argument("file", type=_file, metavar="FILE")
 
     bench = commands.add_parser("bench", help="how fast this machine is")
     bench.set_defaults(command=_bench)
@@ -138,8 +158,8 @@ def _add_engine(parser: ArgumentParser, preset: bool = True) -> None:
         parser.add_argument("--preset", default="base", help="codec: base (default) or micro")
         parser.add_argument("--engine", choices=("torch", "echo"), default="torch", help=SUPPRESS)
     parser.add_argument("--vocoder", choices=("neural", "griffin-lim"), help="default: neural where it has weights")
-    parser.add_argument("--weights", type=Path, metavar="DIR", help="folder of the weights; default: our own")
-    parser.add_argument("--threads", type=_count, default=1, metavar="N", help="for the models; default 1")
+    parser.add_argument("--weights", type=_path, metavar="DIR", help="folder of the weights; default: our own")
+    parser.add_argument("--threads", type=_threads, default=1, metavar="N", help="for the models; default 1")
 
 
 def _add_packets(parser: ArgumentParser, frames_per_packet: int = 1) -> None:
@@ -151,12 +171,25 @@ def _add_packets(parser: ArgumentParser, frames_per_packet: int = 1) -> None:
                         help="packets back that each packet repeats the coarsest book of")  # fmt: skip
 
 
+def _exit_codes() -> Iterator[str]:
+    """A line for each exit code of the errors there are, with the first words of the class that has it."""
+    told = {0}
+    classes = [SottovoceError]
+    for kind in classes:
+        classes += kind.__subclasses__()
+        if kind.exit_code not in told:
+            told.add(kind.exit_code)
+            yield f"  {kind.exit_code:<4} {(kind.__doc__ or '').splitlines()[0].replace('``', '')}\n"
+
+
 # ---- commands ----------------------------------------------------------------------------------------------
 
 
 def _loopback(arguments: Namespace) -> None:
     from .ends import EndOptions
     from .loopback import LoopbackOptions, loopback
+    from .soundcard import LATENCY_MS
+    from .speaker import RESERVE_MS
 
     loopback(
         LoopbackOptions(
@@ -168,8 +201,8 @@ def _loopback(arguments: Namespace) -> None:
                 seconds=arguments.seconds,
                 input_device=arguments.input_device,
                 output_device=arguments.output_device,
-                reserve_ms=arguments.reserve_ms,
-                latency_ms=arguments.device_latency_ms,
+                reserve_ms=RESERVE_MS if arguments.reserve_ms is None else arguments.reserve_ms,
+                latency_ms=LATENCY_MS if arguments.device_latency_ms is None else arguments.device_latency_ms,
             ),
             settings=_settings(arguments, loss=arguments.loss, burst=arguments.burst, seed=arguments.seed),
             picture=arguments.picture,
@@ -250,8 +283,29 @@ def _settings(arguments: Namespace, loss: float = 0.0, burst: float | None = Non
     )
 
 
+def _file(text: str) -> str:
+    if not text:
+        raise ArgumentTypeError("the name is empty")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_file(text))
+
+
 def _count(text: str) -> int:
     return int(_checked(text, lambda value: value >= 1 and value == int(value), "a whole number from 1"))
+
+
+def _threads(text: str) -> int:
+    most = os.cpu_count() or 1  # PyTorch crashes on thousands, and with it whatever else needs a thread
+    return int(
+        _checked(text, lambda value: 1 <= value <= most and value == int(value), f"a whole number from 1 to {most}")
+    )
+
+
+def _seconds(text: str) -> float:
+    return _checked(text, lambda value: 0.001 <= value <= 1e9, "a number from 0.001 to 1e9")
 
 
 def _positive(text: str) -> float:
@@ -274,10 +328,3 @@ def _checked(text: str, good: Callable[[float], bool], wanted: str) -> float:
     except (ValueError, OverflowError):
         pass
     raise ArgumentTypeError(f"{text!r} is not {wanted}")
-
-
-def _version() -> str:
-    try:
-        return metadata.version("sottovoce")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"

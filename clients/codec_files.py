@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import BinaryIO
+from io import BytesIO
 
 from sottovoce.stream import pipeline
-from sottovoce.stream.codefile import CodeReader, CodeWriter, check_model
+from sottovoce.stream.codefile import CodeParser, CodeWriter, check_model
+from sottovoce.stream.descriptor import Descriptor
 from sottovoce.stream.engine import Engine
 from sottovoce.stream.errors import CodeFileError
 from sottovoce.stream.frames import Frame, Pcm
@@ -20,12 +18,14 @@ from sottovoce.stream.packet import pack, unpack
 from sottovoce.stream.pipeline import Settings
 from sottovoce.stream.statistics import Statistics
 
-from .atomic import advice, replacing
 from .audio_in import AudioInput
-from .audio_out import audio_output, check_output
+from .audio_out import AudioOutput, audio_output, check_output
 from .engines import EngineOptions, check_books, make_engine
-from .pipes import PIPE, raw_stdin, readable
+from .interrupts import run
+from .pipes import Input, Output, check_apart, output, readable
 from .sound_files import Watch, blocks, progress, remark
+
+_CHUNK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,14 @@ class CodecFileOptions:
 
 def encode_file(options: CodecFileOptions) -> None:
     """Sound to codes. Raises AudioFileError, CodeFileError, UsageError, WeightsError."""
+    check_apart(options.input, options.output)
     engine = make_engine(options.engine)
     check_books(options.settings.books, engine.descriptor)
     with ExitStack() as stack:
         sound = stack.enter_context(AudioInput(options.input, engine.descriptor.rate_hz))
-        file = stack.enter_context(_code_output(options.output))
+        file = stack.enter_context(output(options.output, CodeFileError))
         watch = stack.enter_context(progress("encode", sound.duration_s))
-        asyncio.run(_encode(engine, sound, file, options.settings, watch))
+        run(_encode(engine, sound, file, options.settings, watch))
     remark(sound.remarks())
 
 
@@ -58,60 +59,80 @@ def decode_file(options: CodecFileOptions) -> None:
         AudioFileError, UsageError, WeightsError.
     """
     check_output(options.output)
-    with _code_input(options.input) as (name, file, waits_on):
-        reader = CodeReader(file, name=name)
-        engine = make_engine(replace(options.engine, preset=reader.descriptor.preset))
-        check_model(engine.descriptor, reader.descriptor)
+    check_apart(options.input, options.output)
+    with closing(Input(options.input, CodeFileError)) as file:
+        parser = CodeParser(file.name)
+        descriptor = read_header(file, parser)
+        engine = make_engine(replace(options.engine, preset=descriptor.preset))
+        check_model(engine.descriptor, descriptor)
         check_books(options.settings.books, engine.descriptor)
-        asyncio.run(_decode(engine, reader, name, waits_on, options))
-    if reader.truncated:
+        with audio_output(options.output, descriptor.rate_hz) as sound:
+            run(_decode(engine, file, parser, sound, options.settings))
+    if parser.truncated:
         raise CodeFileError(
-            f"{name} is cut off after {reader.n_packets} packets; what there was is decoded, "
+            f"{file.name} is cut off after {parser.n_packets} packets; what there was is decoded, "
             "get the file again for the rest"
         )
 
 
-async def _encode(engine: Engine, sound: AudioInput, file: BinaryIO, settings: Settings, watch: Watch) -> None:
-    writer = CodeWriter(file, engine.descriptor)
+async def _encode(engine: Engine, sound: AudioInput, file: Output, settings: Settings, watch: Watch) -> None:
+    written = BytesIO()
+    writer = CodeWriter(written, engine.descriptor)
+
+    async def pass_on() -> None:
+        await file.write(written.getvalue())
+        written.seek(0)
+        written.truncate()
 
     async def keep(packet: bytes) -> None:
         writer.append(packet)
+        await pass_on()
 
     async with EngineLoop(engine) as loop:
         with loop.open() as session:
             statistics = Statistics(engine.descriptor)
             n_samples = await pipeline.encode(blocks(sound, watch), keep, session, settings, statistics)
     writer.finish(n_samples)
-    file.flush()
+    await pass_on()
 
 
-async def _decode(
-    engine: Engine, reader: CodeReader, name: str, waits_on: int | None, options: CodecFileOptions
-) -> None:
+async def _decode(engine: Engine, file: Input, parser: CodeParser, sound: AudioOutput, settings: Settings) -> None:
     descriptor = engine.descriptor
 
     async def packets() -> AsyncIterator[bytes]:
-        each = iter(reader)
-        while True:
-            if waits_on is not None:
-                await readable(waits_on)
-            packet = next(each, None)
-            if packet is None:
-                return
-            yield _with_books(packet, options.settings.books, descriptor.bits_per_code)
+        while parser.n_samples is None:
+            if file.waits_on is not None:
+                await readable(file.waits_on)
+            data = file.read_now(_CHUNK_BYTES)
+            if data == b"":
+                break
+            for packet in parser.feed(data or b""):
+                yield _with_books(packet, settings.books, descriptor.bits_per_code)
+        parser.close()
 
-    with audio_output(options.output, descriptor.rate_hz) as output:
+    async def keep(frame: Frame[Pcm]) -> None:
+        await sound.write(frame.data)
 
-        async def keep(frame: Frame[Pcm]) -> None:
-            output.write(frame.data)
+    async with EngineLoop(engine) as loop:
+        with loop.open() as session:
+            n_samples = await pipeline.decode(
+                packets(), keep, session, settings, Statistics(descriptor), lambda: parser.n_samples
+            )
+    if not n_samples:
+        raise CodeFileError(f"{file.name} holds no codes; make it again with 'sottovoce encode'")
 
-        async with EngineLoop(engine) as loop:
-            with loop.open() as session:
-                n_samples = await pipeline.decode(
-                    packets(), keep, session, options.settings, Statistics(descriptor), lambda: reader.n_samples
-                )
-        if not n_samples:
-            raise CodeFileError(f"{name} holds no codes; make it again with 'sottovoce encode'")
+
+def read_header(file: Input, parser: CodeParser) -> Descriptor:
+    """Feed ``parser`` up to the first packet, byte by byte, so as to wait for no more of a pipe than that.
+
+    Raises CodeFileError: foreign, damaged, or cut off before there.
+    """
+    while parser.descriptor is None:
+        byte = file.read(1)
+        if not byte:
+            parser.close()
+        parser.feed(byte)
+    return parser.descriptor
 
 
 def _with_books(packet: bytes, books: int | None, bits: int) -> bytes:
@@ -120,29 +141,3 @@ def _with_books(packet: bytes, books: int | None, bits: int) -> bytes:
         return packet
     whole = unpack(packet, bits)
     return pack(replace(whole, codes=whole.codes[:, :books]), bits)
-
-
-@contextmanager
-def _code_output(path: str) -> Iterator[BinaryIO]:
-    if path == PIPE:
-        yield sys.stdout.buffer
-        return
-    with replacing(Path(path), CodeFileError) as name, name.open("wb") as file:
-        yield file
-
-
-@contextmanager
-def _code_input(path: str) -> Iterator[tuple[str, BinaryIO, int | None]]:
-    """What to call the file, the file, and the descriptor to wait on where it is a pipe."""
-    if path == PIPE:
-        pipe, waits_on = raw_stdin()
-        with pipe:
-            yield "standard input", pipe, waits_on
-        return
-    try:
-        file = open(path, "rb")  # noqa: SIM115  closed below
-    except OSError as error:
-        reason = "there is no such file; check the name" if isinstance(error, FileNotFoundError) else advice(error)
-        raise CodeFileError(f"{path}: {reason}") from error
-    with file:
-        yield path, file, None

@@ -38,7 +38,7 @@ def live_delay(card: SoundCard, speaker: Speaker, statistics: Statistics) -> Liv
     if card.capture is None or card.playback is None:
         return None
     heard_s, said_s = card.playback.timeline.origin_s, card.capture.timeline.origin_s
-    if heard_s is None or said_s is None or not speaker.n_reserve:
+    if heard_s is None or said_s is None or speaker.n_reserve is None:
         return None
     descriptor = statistics.descriptor
     heard_s += speaker.n_reserve / card.playback.rate_hz  # sample 0 of the codec stands behind the reserve

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from sottovoce.stream.errors import DeviceError
 
+from .pipes import say
 from .quiet import quiet_libraries
 
 Direction = Literal["input", "output"]
-_ROLE: dict[Direction, str] = {"input": "microphone", "output": "speaker"}
+ROLE: dict[Direction, str] = {"input": "microphone", "output": "speaker"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def choose(devices: list[Device], wanted: str | None, direction: Direction) -> D
     Raises:
         DeviceError: none fits, or more than one.
     """
-    role = _ROLE[direction]
+    role = ROLE[direction]
     able = [device for device in devices if device.channels(direction)]
     if not able:
         raise DeviceError(f"there is no {role}; connect one, or give a file with --{direction}")
@@ -109,11 +110,11 @@ def print_devices() -> None:
         devices = list_devices()
     if not devices:
         raise DeviceError("there is no sound device; connect one, or work on files with --input and --output")
-    print(f"{'':2} {'no':>3}  {'in':>3} {'out':>3} {'rate':>6}  name (sound system)")
+    say(f"{'':2} {'no':>3}  {'in':>3} {'out':>3} {'rate':>6}  name (sound system)")
     for device in devices:
         mark = (">" if device.is_default_input else " ") + ("<" if device.is_default_output else " ")
-        print(
+        say(
             f"{mark} {device.index:3}  {device.input_channels:3} {device.output_channels:3} "
             f"{device.rate_hz:6}  {device.name} ({device.host})"
         )
-    print("> default microphone, < default speaker")
+    say("> default microphone, < default speaker")

@@ -14,7 +14,9 @@ from sottovoce.stream.pipeline import Settings, Sink
 
 from .audio_in import AudioInput
 from .audio_out import AudioOutput, audio_output, check_output
+from .devices import choose, list_devices
 from .microphone import listen
+from .quiet import quiet_libraries
 from .sound_files import Watch, progress, spoken
 from .soundcard import LATENCY_MS, SoundCard
 from .speaker import RESERVE_MS, Speaker
@@ -38,6 +40,24 @@ class EndOptions:
     latency_ms: float = LATENCY_MS
 
 
+def check_ends(options: EndOptions) -> None:
+    """What can be told at once, before a model is loaded.
+
+    Raises:
+        AudioFileError: the output's ending names no format.
+        DeviceError: a device that is needed is missing, or its name is not clear.
+    """
+    if options.output is not None:
+        check_output(options.output)
+    if options.input is None or options.output is None:
+        with quiet_libraries():
+            devices = list_devices()
+        if options.input is None:
+            choose(devices, options.input_device, "input")
+        if options.output is None:
+            choose(devices, options.output_device, "output")
+
+
 class Ends:
     """Opens on ``__enter__``; an output file appears on ``__exit__``, whole, or not at all if that has an error.
 
@@ -48,7 +68,7 @@ class Ends:
     """
 
     def __init__(self, options: EndOptions, descriptor: Descriptor, settings: Settings) -> None:
-        """Find the devices. Raises DeviceError, or AudioFileError: the output's ending is not known."""
+        """Find the devices. Raises DeviceError."""
         self.sound: AudioInput | None = None
         self.card: SoundCard | None = None
         self.speaker: Speaker | None = None
@@ -59,8 +79,6 @@ class Ends:
         self._output: AudioOutput | None = None
         self._watch: Watch = _nobody
         self._stack = ExitStack()
-        if options.output is not None:
-            check_output(options.output)
         if options.input is None or options.output is None:
             self.card = SoundCard(
                 descriptor.rate_hz,
@@ -100,7 +118,7 @@ class Ends:
         assert output is not None, "enter and start first"
 
         async def write(frame: Frame[Pcm]) -> None:
-            output.write(frame.data)
+            await output.write(frame.data)
 
         return write
 

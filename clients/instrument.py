@@ -29,6 +29,8 @@ class View:
     underflows: int
     skipped_ms: int
     "Milliseconds of sound skipped to catch up."
+    drift: str
+    "Of the devices' clocks; empty where it is not known yet."
     devices: str
     keys: bool
     "Whether there is a keyboard to turn the dial."
@@ -65,7 +67,7 @@ def _dial(view: View) -> Text:
     for book in range(1, view.most_books + 1):
         knob.append(f" {book} ", style="reverse" if book == view.books else "bold" if book < view.books else "dim")
     knob.append(f"   {descriptor.bitrate(view.books):.0f} bit/s of codes")
-    knob.append(f"   {view.statistics.wire_bitrate:.0f} bit/s sent")
+    knob.append(f"   {view.statistics.recent_wire_bitrate:.0f} bit/s sent")
     return knob
 
 
@@ -93,7 +95,7 @@ def _counts(view: View) -> Text:
     lost = statistics.counters["packets_lost"]
     # Frames lost on the wire are told as packets; what remains was dropped for want of time.
     dropped = sum(n for name, n in statistics.dropped.items() if not name.endswith(".lost"))
-    text = Text(f" delay {view.delay}\n")
+    text = Text(f" delay {view.delay}\n" + (f" drift {view.drift}\n" if view.drift else ""))
     counts = {
         "overflows": view.overflows,
         "underflows": view.underflows,

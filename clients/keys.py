@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 try:
     import termios
@@ -49,7 +49,7 @@ def raw_keys() -> Iterator[asyncio.Queue[str] | None]:
 
     Ctrl-C still interrupts. For use on a running event loop.
     """
-    if termios is None or not sys.stdin.isatty():
+    if termios is None or sys.stdin is None or not sys.stdin.isatty():
         yield None
         return
     descriptor = sys.stdin.fileno()
@@ -58,7 +58,10 @@ def raw_keys() -> Iterator[asyncio.Queue[str] | None]:
     pressed: asyncio.Queue[str] = asyncio.Queue()
 
     def read() -> None:
-        text = os.read(descriptor, 1024)
+        try:
+            text = os.read(descriptor, 1024)
+        except OSError:
+            text = b""
         if not text:  # the terminal is gone
             loop.remove_reader(descriptor)
         for key in parse(text.decode(errors="ignore")):
@@ -70,4 +73,5 @@ def raw_keys() -> Iterator[asyncio.Queue[str] | None]:
         yield pressed
     finally:
         loop.remove_reader(descriptor)
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # gone meanwhile
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

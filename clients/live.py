@@ -16,7 +16,7 @@ from sottovoce.stream.statistics import Statistics
 from .delay import LiveDelay, live_delay
 from .instrument import View, render
 from .keys import raw_keys
-from .soundcard import SoundCard
+from .soundcard import Capture, Playback, SoundCard
 from .speaker import Speaker
 
 _REFRESH_S = 0.125
@@ -80,9 +80,8 @@ class Live:
         counts = f"{view.overflows} overflows, {view.underflows} underflows, {view.skipped_ms} ms skipped"
         dropped = {name: n for name, n in self._statistics.dropped.items() if not name.endswith(".lost")}
         counts += f", {sum(dropped.values())} frames dropped"
-        lines = [f"{'devices':<17} {view.devices}", f"{'xruns':<17} {counts}"]
-        delay = self.delay()
-        return [*lines, f"{'live delay':<17} {delay}"] if delay else lines
+        lines = {"devices": view.devices, "xruns": counts, "drift": view.drift, "live delay": str(self.delay() or "")}
+        return [f"{name:<17} {text}" for name, text in lines.items() if text]
 
     async def _watch(self, pressed: asyncio.Queue[str] | None, screen: Screen | None) -> None:
         """Obey the keys, and redraw, until cancelled."""
@@ -109,9 +108,17 @@ class Live:
             overflows=capture.overflows if capture else 0,
             underflows=(capture.underflows if capture else 0) + (playback.underflows if playback else 0),
             skipped_ms=round(1000 * skipped_s),
+            drift=_drift(capture, playback),
             devices=" -> ".join(name for name in self._card.names if name),
             keys=keys,
         )
+
+
+def _drift(capture: Capture | None, playback: Playback | None) -> str:
+    """How much faster each side's clock runs than ours; empty where that is not known, or not yet."""
+    sides = {"microphone": capture, "speaker": playback}
+    known = {name: side.drift.ppm for name, side in sides.items() if side}
+    return ", ".join(f"{name} {ppm:+.0f} ppm" for name, ppm in known.items() if ppm is not None)
 
 
 @contextmanager

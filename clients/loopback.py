@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
@@ -18,11 +16,12 @@ from sottovoce.stream.packer import Dial
 from sottovoce.stream.pipeline import Settings, Sink
 from sottovoce.stream.statistics import Statistics
 
-from .ends import EndOptions, Ends
+from .ends import EndOptions, Ends, check_ends
 from .engines import EngineOptions, check_books, make_engine
+from .interrupts import run
 from .live import Live
 from .picture import Picture
-from .pipes import PIPE
+from .pipes import PIPE, check_apart, say, tell
 from .quality import Excerpt, compare
 from .quiet import quiet_libraries
 from .report import Run, summary
@@ -48,6 +47,8 @@ def loopback(options: LoopbackOptions) -> None:
     Raises:
         SottovoceError: a file, a device, the weights or the options are at fault. No output file is left.
     """
+    check_apart(options.ends.input, options.ends.output, options.picture)
+    check_ends(options.ends)
     engine = make_engine(options.engine)
     descriptor = engine.descriptor
     check_books(options.settings.books, descriptor)
@@ -57,13 +58,16 @@ def loopback(options: LoopbackOptions) -> None:
     settings = replace(options.settings, live=is_live, aligned=aligned)
     picture = Picture(descriptor, options.picture) if options.picture else None
     devices = is_live or options.ends.output is None
-    with quiet_libraries() if devices else nullcontext(), Ends(options.ends, descriptor, settings) as ends:
-        lines = asyncio.run(_converse(engine, ends, settings, picture, options.report and aligned))
-        if picture:
-            picture.save()
+    with (
+        picture.saved() if picture else nullcontext(),  # last, when the sound is in its place
+        quiet_libraries() if devices else nullcontext(),
+        Ends(options.ends, descriptor, settings) as ends,
+    ):
+        lines = run(_converse(engine, ends, settings, picture, options.report and aligned))
     if ends.sound:
         remark(ends.sound.remarks())
-    print("\n".join(lines), file=sys.stderr if options.ends.output == PIPE else sys.stdout)
+    for line in lines:
+        (tell if options.ends.output == PIPE else say)(line)
 
 
 async def _converse(
@@ -84,23 +88,22 @@ async def _converse(
                 source, sink = _noted(source, said), _heard(sink, heard)
             began_s = time.perf_counter()
             async with live.shown() if live else nullcontext():
-                result = await pipeline.loopback(
+                n_samples = await pipeline.loopback(
                     source, sink, session, settings, statistics, dial=dial, taps=picture.taps if picture else None
                 )
                 if ends.speaker:
                     await ends.speaker.drain()
-            run = Run(
+            told = Run(
                 statistics,
                 settings,
-                dial.books,
-                sound_s=result.n_samples_in / descriptor.rate_hz,
+                sound_s=n_samples / descriptor.rate_hz,
                 wall_s=time.perf_counter() - began_s,
                 engine_s=sum(latency.total_s for latency in loop.step_latency.values()),
                 quality=None,
             )
             if measure:
-                run = replace(run, quality=await compare(said, heard, session))
-    return summary(run) + (live.summary() if live else [])
+                told = replace(told, quality=await compare(said, heard, session))
+    return summary(told) + (live.summary() if live else [])
 
 
 async def _noted(source: AsyncIterator[Pcm], excerpt: Excerpt) -> AsyncIterator[Pcm]:

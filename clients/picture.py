@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +17,26 @@ from sottovoce.stream.errors import SottovoceError, UsageError
 from sottovoce.stream.frames import MEL_FLOOR, Codes, Frame, Mel
 from sottovoce.stream.pipeline import Taps
 
-from .atomic import replacing
+from .atomic import replacing, writing
 
 PICTURE_S = 12.0
+_FORMATS = (".png", ".svg", ".pdf", ".jpg", ".webp")
 
 
 class Picture:
     """Collects what passes, then draws it. Memory is bounded by ``PICTURE_S``."""
 
     def __init__(self, descriptor: Descriptor, path: Path) -> None:
-        """Get ready to draw; the ending of ``path`` names the format (png, svg, pdf).
+        """Get ready to draw; the ending of ``path`` names the format.
 
-        Raises UsageError: matplotlib is missing, or cannot write that format.
+        Raises UsageError: matplotlib is missing, or the ending names no format.
         """
         self._path = path
+        self._suffix = path.suffix.lower()
+        if self._suffix not in _FORMATS:
+            known = ", ".join(_FORMATS)
+            raise UsageError(f"{path}: the ending {path.suffix!r} names no kind of picture; use one of {known}")
         self._figure = _matplotlib().Figure(figsize=(10, 6.5), layout="constrained")
-        self._format = path.suffix.lower().lstrip(".")
-        if self._format not in self._figure.canvas.get_supported_filetypes():
-            raise UsageError(f"{path}: the ending {path.suffix!r} names no kind of picture; use .png")
         self._descriptor = descriptor
         self._most = int(PICTURE_S * descriptor.frame_rate_hz)
         self._mel_in: list[Mel] = []
@@ -47,13 +52,19 @@ class Picture:
             mel_out=lambda frame: self._keep(self._mel_out, frame),
         )
 
-    def save(self) -> None:
-        """Write the picture. Raises SottovoceError: nothing has passed, or the file cannot be written."""
-        if not (self._mel_in and self._codes and self._mel_out):
-            raise SottovoceError(f"{self._path}: there is no sound to draw a picture of")
-        self._draw()
+    @contextmanager
+    def saved(self) -> Iterator[None]:
+        """Around all that passes: when it ends well the picture is there.
+
+        Raises SottovoceError: the file cannot be written, told at once where that can be; nothing has passed.
+        """
         with replacing(self._path, SottovoceError) as name:
-            self._figure.savefig(name, format=self._format, dpi=120)
+            yield
+            if not (self._mel_in and self._codes and self._mel_out):
+                raise SottovoceError(f"{self._path}: there is no sound to draw a picture of")
+            self._draw()
+            with writing(self._path, SottovoceError):
+                self._figure.savefig(name, format=self._suffix[1:], dpi=120)
 
     def _keep(self, kept: list[NDArray[Any]], frame: Frame[Any]) -> None:
         if len(kept) < self._most:
@@ -84,6 +95,7 @@ class Picture:
 
 
 def _matplotlib() -> Any:
+    os.environ.pop("MPLBACKEND", None)  # of no use to a figure without a window, and a bad one fails the import
     try:
         return importlib.import_module("matplotlib.figure")
     except ImportError as error:

@@ -16,7 +16,6 @@ class Run:
 
     statistics: Statistics
     settings: Settings
-    books: int
     sound_s: float
     "Length of what was said."
     wall_s: float
@@ -28,14 +27,15 @@ class Run:
 
 def summary(run: Run) -> list[str]:
     """Delay, bitrate, real-time factor, losses if any, and quality if it was measured."""
-    descriptor = run.statistics.descriptor
+    statistics, descriptor = run.statistics, run.statistics.descriptor
+    books = f"{statistics.code_bitrate / descriptor.bitrate(1):.1f}".removesuffix(".0")  # the dial may have been turned
     lines = [
-        _line("codec", f"{descriptor.preset} {descriptor.model_hash}, {run.books} of {descriptor.books} books"),
+        _line("codec", f"{descriptor.preset} {descriptor.model_hash}, {books} of {descriptor.books} books"),
         _line("sound", f"{run.sound_s:.2f} s"),
         _line("delay", _delay(run)),
         _line(
             "bitrate",
-            f"{descriptor.bitrate(run.books):.0f} bit/s of codes, {run.statistics.wire_bitrate:.0f} bit/s with "
+            f"{statistics.code_bitrate:.0f} bit/s of codes, {statistics.wire_bitrate:.0f} bit/s with "
             f"packet headers ({_packets(run.settings)})",
         ),
         _line(
@@ -44,7 +44,7 @@ def summary(run: Run) -> list[str]:
             f"(in steps of {descriptor.frame_ms:.0f} ms)",
         ),
     ]
-    lost = losses(run.statistics)
+    lost = losses(statistics)
     if lost:
         lines.append(_line("loss", lost))
     if run.quality is not None:

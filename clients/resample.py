@@ -21,18 +21,12 @@ class Resampler:
         """Raises ValueError: a rate is not positive, or soxr cannot convert between the two."""
         if in_hz < 1 or out_hz < 1:
             raise ValueError(f"sample rates must be positive, not {in_hz} and {out_hz}")
-        self.out_hz = out_hz
         self._soxr: soxr.ResampleStream | None = None
         if in_hz != out_hz:
             try:
                 self._soxr = soxr.ResampleStream(in_hz, out_hz, 1, dtype="float32", quality=_RECIPE[quality])
             except RuntimeError as error:
                 raise ValueError(f"cannot resample {in_hz} Hz to {out_hz} Hz: {error}") from error
-
-    @property
-    def delay_samples(self) -> float:
-        """Output samples that it holds back for now; `finish` gives them."""
-        return 0.0 if self._soxr is None else float(self._soxr.delay())
 
     def push(self, block: Pcm) -> Pcm:
         """What follows in the output, float32 [m], for float32 [n] more of the input; m may be 0."""

@@ -13,7 +13,7 @@ from sottovoce.stream.frames import Pcm
 from sottovoce.stream.pacing import paced
 
 from .audio_in import AudioInput
-from .pipes import readable
+from .pipes import readable, tell
 
 Watch = Callable[[float], None]
 """Is told how many seconds of sound have been read so far."""
@@ -25,8 +25,8 @@ _PACED_S = 0.01
 async def blocks(sound: AudioInput, watch: Watch) -> AsyncIterator[Pcm]:
     """The sound to its end, as fast as it is wanted. Raises AudioFileError as `AudioInput.read`."""
     while True:
-        if sound.pipe_fd is not None:
-            await readable(sound.pipe_fd)
+        if sound.waits_on is not None:
+            await readable(sound.waits_on)
         block = sound.read()
         if block is None:
             return
@@ -56,4 +56,4 @@ def progress(title: str, duration_s: float | None) -> Iterator[Watch]:
 def remark(lines: list[str]) -> None:
     """Tell on standard error what is worth knowing, but no failure."""
     for line in lines:
-        print(f"sottovoce: note: {line}", file=sys.stderr)
+        tell(f"sottovoce: note: {line}")

@@ -7,6 +7,7 @@ Nothing here waits, prints or allocates; `microphone.py` and `speaker.py` are th
 
 from __future__ import annotations
 
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -16,13 +17,16 @@ from numpy.typing import NDArray
 from sottovoce.stream.clock import Clock, monotonic
 from sottovoce.stream.errors import DeviceError
 
-from .devices import Device, Direction, choose, list_devices, portaudio, portaudio_reason
+from .devices import ROLE, Device, Direction, choose, list_devices, portaudio, portaudio_reason
+from .drift import Drift
 from .ring import Ring
 
 LATENCY_MS = 40.0
 """What the sound card is asked to buffer on its side."""
 STALLED_S = 2.0
-"""A card whose thread was not heard of for this long is gone."""
+"""A side of the card whose thread was not heard of for this long is gone."""
+STARTING_S = 5.0
+"""The same before the first word of it: a wireless microphone has to be woken."""
 _RING_S = 2.0
 
 
@@ -56,6 +60,7 @@ class Capture:
         self.rate_hz = rate_hz
         self.ring = Ring(int(rate_hz * _RING_S))
         self.timeline = Timeline(rate_hz)
+        self.drift = Drift(rate_hz)
         self.n_calls = 0
         self.overflows = 0
         "Times that the card, or the ring, had no room for sound."
@@ -70,6 +75,9 @@ class Capture:
         began = self.ring.n_written > 0
         if underflow and not began:
             return  # the stream runs before its microphone does: silence that nobody spoke
+        if overflow or underflow:
+            self.drift.restart()
+        self.drift.add(len(block), captured_s)
         self.timeline.add(self.ring.n_written, captured_s)
         lost = len(block) - self.ring.write(block[:, 0])
         self.overflows += bool(overflow and began) or lost > 0
@@ -83,6 +91,7 @@ class Playback:
         self.rate_hz = rate_hz
         self.ring = Ring(int(rate_hz * (_RING_S + burst_s)))
         self.timeline = Timeline(rate_hz)
+        self.drift = Drift(rate_hz)
         self.n_calls = 0
         self.underflows = 0
         "Times that the card, or the ring, ran out of sound once it had begun."
@@ -98,6 +107,9 @@ class Playback:
     def give(self, out: NDArray[np.float32], heard_s: float, underflow: bool) -> None:
         """Fill ``out`` [n, channels], every channel the same; ``heard_s`` is the time of its first sample."""
         self.n_calls += 1
+        if underflow:
+            self.drift.restart()
+        self.drift.add(len(out), heard_s)
         surplus = self.ring.n_waiting - self.most_waiting
         if surplus > 0:
             self.n_skipped += self.ring.skip(surplus)
@@ -156,8 +168,8 @@ class SoundCard:
         self.capture = Capture(self._rate(self._input, "input", rate_hz)) if self._input else None
         self.playback = Playback(self._rate(self._output, "output", rate_hz), burst_s) if self._output else None
         self._streams: dict[Direction, Any] = {}
-        self._finished = False
-        self._heard_of = (0, 0.0)  # calls so far, and when that number last changed
+        self._finished: set[Direction] = set()
+        self._heard_of: dict[Direction, tuple[int, float]] = {}  # calls so far, and when that number last changed
 
     @property
     def names(self) -> tuple[str | None, str | None]:
@@ -176,19 +188,25 @@ class SoundCard:
         return 1000 * into, 1000 * out
 
     def check(self) -> None:
-        """Raises DeviceError: the devices have stopped, as they do when one is unplugged."""
-        calls = (self.capture.n_calls if self.capture else 0) + (self.playback.n_calls if self.playback else 0)
+        """Raises DeviceError: a side has stopped, as it does when it is unplugged."""
         now_s = self._clock()
-        if calls != self._heard_of[0]:
-            self._heard_of = (calls, now_s)
-        if self._finished or now_s - self._heard_of[1] > STALLED_S:
-            who = " and ".join(repr(name) for name in self.names if name)
-            raise DeviceError(f"the sound device {who} stopped; connect it again and start anew")
+        sides: tuple[tuple[Direction, Device | None, Capture | Playback | None], ...] = (
+            ("input", self._input, self.capture),
+            ("output", self._output, self.playback),
+        )
+        for direction, device, side in sides:
+            if device is None or side is None:
+                continue
+            n_calls, since_s = self._heard_of.get(direction, (0, now_s))
+            if side.n_calls != n_calls:
+                n_calls, since_s = side.n_calls, now_s
+            self._heard_of[direction] = n_calls, since_s
+            if direction in self._finished or now_s - since_s > (STALLED_S if n_calls else STARTING_S):
+                raise DeviceError(f"the {ROLE[direction]} {device.name!r} stopped; connect it again and start anew")
 
     def __enter__(self) -> SoundCard:
         try:
             self._open()
-            self._heard_of = (0, self._clock())
             for stream in self._streams.values():
                 stream.start()
         except self._audio.PortAudioError as error:
@@ -217,10 +235,15 @@ class SoundCard:
         return wanted_hz
 
     def _open(self) -> None:
-        common = {"dtype": "float32", "latency": self._latency_s, "finished_callback": self._on_finished}
+        common = {"dtype": "float32", "latency": self._latency_s}
         if self._input and self.capture:
             self._streams["input"] = self._audio.InputStream(
-                self.capture.rate_hz, device=self._input.index, channels=1, callback=self._record, **common
+                self.capture.rate_hz,
+                device=self._input.index,
+                channels=1,
+                callback=self._record,
+                finished_callback=partial(self._finished.add, "input"),
+                **common,
             )
         if self._output and self.playback:
             self._streams["output"] = self._audio.OutputStream(
@@ -228,6 +251,7 @@ class SoundCard:
                 device=self._output.index,
                 channels=min(2, self._output.output_channels),
                 callback=self._play,
+                finished_callback=partial(self._finished.add, "output"),
                 **common,
             )
 
@@ -247,6 +271,3 @@ class SoundCard:
     def _play(self, outdata: NDArray[np.float32], frames: int, time: Any, status: Any) -> None:
         assert self.playback is not None
         self.playback.give(outdata, time.outputBufferDacTime, status.output_underflow)
-
-    def _on_finished(self) -> None:
-        self._finished = True

@@ -23,7 +23,7 @@ class Speaker:
     """Plays what is written, at its own pace. A sink for the pipelines.
 
     Attributes:
-        n_reserve: samples of silence, at the card's rate, that were put before sound.
+        n_reserve: samples of silence, at the card's rate, that were put before sound; None before any came.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Speaker:
         self._resampler = Resampler(rate_hz, playback.rate_hz, "live")
         self._reserve = np.zeros(round(reserve_ms * per_ms), np.float32)
         self._sleep = sleep
-        self.n_reserve = 0
+        self.n_reserve: int | None = None
         playback.most_waiting = round((reserve_ms + burst_ms + _SLACK_MS) * per_ms)
 
     async def play(self, frame: Frame[Pcm]) -> None:
@@ -57,7 +57,7 @@ class Speaker:
         Raises DeviceError: the speaker stopped, as when it is unplugged.
         """
         self._card.check()
-        if not self.n_reserve:
+        if self.n_reserve is None:
             self.n_reserve = self._playback.ring.write(self._reserve)
         await self._write(self._resampler.push(frame.data))
 

@@ -17,6 +17,7 @@ from sottovoce.stream.frames import Pcm
 HEADER_BYTES = 44
 UNKNOWN = 0xFFFFFFFF
 """In place of a size: the writer did not know it, read to the end."""
+_MOST_CHUNK_BYTES = 1 << 24
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _READABLE = {(_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32), (_FLOAT, 64)}
 
@@ -60,7 +61,8 @@ def read_header(read: Read) -> WavFormat | None:
     """Read up to the first sample.
 
     Returns:
-        None where this is no WAV stream, or one whose samples cannot be taken as they come (compressed ones).
+        None where this is no WAV stream, or one whose samples cannot be taken as they come: compressed ones, or behind
+        more than anybody would hold in memory.
     """
     riff = read(12)
     if len(riff) < 12 or riff[:4] not in (b"RIFF", b"RF64") or riff[8:] != b"WAVE":
@@ -70,6 +72,8 @@ def read_header(read: Read) -> WavFormat | None:
         n_bytes = int.from_bytes(head[4:], "little")
         if head[:4] == b"data":
             return _format(fields, n_bytes)
+        if n_bytes > _MOST_CHUNK_BYTES:
+            return None
         body = read(n_bytes + n_bytes % 2)  # chunks are padded to an even length
         if head[:4] == b"fmt ":
             fields = body
@@ -84,7 +88,8 @@ def _format(fields: bytes, n_bytes: int) -> WavFormat | None:
         tag = int.from_bytes(fields[24:26], "little")
     if (tag, bits) not in _READABLE or not channels or not rate_hz:
         return None
-    known = 0 < n_bytes < UNKNOWN - 256  # streaming writers leave 0 or about the largest number
+    # Streaming writers leave 0 or about the largest number: ffmpeg without a sign, sox and arecord with one.
+    known = 0 < n_bytes < UNKNOWN - 256 and not 0x7FFFF000 <= n_bytes <= 0x80000000
     return WavFormat(rate_hz, channels, bits, tag == _FLOAT, n_bytes if known else None)
 
 

@@ -3,7 +3,9 @@
 One file holds one module: ``<preset>-codec.safetensors`` or ``<preset>-vocoder.safetensors``.
 """
 
+import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -17,7 +19,7 @@ from .codec import Codec, MelCodec
 from .config import PRESETS, Preset
 from .griffin_lim import StreamingGriffinLim
 from .streaming import Streaming
-from .vocoder import HiFiGan
+from .vocoder import Vocoder, make_vocoder
 
 WEIGHTS = Path(__file__).parent / "weights"
 Part = Literal["codec", "vocoder"]
@@ -65,8 +67,9 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def model_hash(net: MelCodec) -> str:
-    """12 hex digits that name what the codes mean: the preset and all weights of encoder, books and decoder."""
-    digest = hashlib.sha256(net.preset.to_json().encode())
+    """12 hex digits that name what the codes mean: shape and weights of encoder, books and decoder, whatever vocoder plays."""
+    shape = {name: value for name, value in dataclasses.asdict(net.preset).items() if name != "vocoder"}
+    digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
     for key, value in sorted(net.state_dict().items()):
         if not key.endswith((".counts", ".sums")):
             digest.update(key.encode())
@@ -82,7 +85,7 @@ def _load(path: Path, part: Part) -> tuple[Preset, nn.Module]:
         preset = Preset.from_json(metadata.get("preset", ""))
     except ValueError as error:
         raise CheckpointError(path, str(error)) from error
-    module: nn.Module = MelCodec(preset) if part == "codec" else HiFiGan(preset.mel, preset.vocoder)
+    module: nn.Module = MelCodec(preset) if part == "codec" else make_vocoder(preset)
     tensors = {key: value.float() if value.is_floating_point() else value for key, value in load_file(path).items()}
     own = module.state_dict()
     expected = {key for key in own if not key.endswith((".counts", ".sums"))}
@@ -108,7 +111,7 @@ def load_net(path: Path) -> MelCodec:
     return net
 
 
-def load_vocoder(path: Path, preset: Preset) -> HiFiGan:
+def load_vocoder(path: Path, preset: Preset) -> Vocoder:
     """The vocoder of a weight file, checked to hear the same mel as ``preset``.
 
     Raises:
@@ -117,7 +120,7 @@ def load_vocoder(path: Path, preset: Preset) -> HiFiGan:
     own, vocoder = _load(path, "vocoder")
     if own.mel != preset.mel:
         raise CheckpointError(path, f"a vocoder for {own.mel}, the codec speaks {preset.mel}")
-    assert isinstance(vocoder, HiFiGan)
+    assert isinstance(vocoder, Vocoder)
     return vocoder
 
 
@@ -133,6 +136,8 @@ def load_codec(preset: str = "base", folder: Path = WEIGHTS, vocoder: VocoderCho
     if preset not in PRESETS:
         raise CheckpointError(folder, f"no preset {preset!r}; there are {', '.join(PRESETS)}")
     net = load_net(default_path(preset, "codec", folder))
+    if net.preset.name != preset:
+        raise CheckpointError(default_path(preset, "codec", folder), f"holds {net.preset.name!r}, not {preset!r}")
     path = default_path(preset, "vocoder", folder)
     sound: Streaming
     if vocoder == "neural" or (vocoder is None and path.exists()):

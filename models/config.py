@@ -52,7 +52,7 @@ class QuantiserConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class VocoderConfig:
+class HiFiGanConfig:
     """Causal HiFi-GAN (arXiv 2010.05646, generator with the second kind of residual block)."""
 
     channels: int
@@ -60,6 +60,19 @@ class VocoderConfig:
     kernels: tuple[int, ...]
     mrf_kernels: tuple[int, ...] = (3, 5, 7)
     mrf_dilations: tuple[int, ...] = (1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class VocosConfig:
+    """Causal Vocos (arXiv 2306.00814): ConvNeXt blocks at mel rate, then an inverse STFT."""
+
+    width: int
+    blocks: int
+    expansion: int = 3
+    kernel: int = 7
+
+
+VocoderConfig = HiFiGanConfig | VocosConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,7 @@ class Preset:
     vocoder: VocoderConfig
 
     def __post_init__(self) -> None:
-        if math.prod(self.vocoder.rates) != self.mel.hop:
+        if isinstance(self.vocoder, HiFiGanConfig) and math.prod(self.vocoder.rates) != self.mel.hop:
             raise ValueError(f"{self.name}: vocoder rates {self.vocoder.rates} do not multiply to hop {self.mel.hop}")
         if self.quantiser.width != self.trunk.latent:
             raise ValueError(f"{self.name}: quantiser width {self.quantiser.width} is not latent {self.trunk.latent}")
@@ -116,16 +129,45 @@ class Preset:
         try:
             fields: dict[str, Any] = json.loads(text)
             vocoder: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields["vocoder"].items()}
+            kind = VocosConfig if "width" in vocoder else HiFiGanConfig
+            _check_sizes(fields)
             return Preset(
                 name=fields["name"],
                 mel=MelConfig(**fields["mel"]),
                 trunk=TrunkConfig(**fields["trunk"]),
                 quantiser=QuantiserConfig(**fields["quantiser"]),
-                vocoder=VocoderConfig(**vocoder),
+                vocoder=kind(**vocoder),
             )
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a preset: {error}") from error
 
+
+def _check_sizes(fields: dict[str, Any]) -> None:
+    """Raises ValueError: a number that no model of ours could have, as a damaged or foreign file may hold."""
+    for name in ("mel", "trunk", "quantiser", "vocoder"):
+        for key, value in fields[name].items():
+            most = 192_000 if key == "rate_hz" else 64 if key.endswith(("books", "blocks")) else 8192
+            least = 0 if key.startswith("refine") else 1
+            numbers = [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, int)]
+            if any(not least <= v <= most for v in numbers):
+                raise ValueError(f"{name}.{key} is {value!s:.40}, not between {least} and {most}")
+
+
+# What a vocoder of either kind looks like for each preset; the preset names the one that ships.
+VOCODERS: dict[str, dict[str, VocoderConfig]] = {
+    "base": {
+        "hifigan": HiFiGanConfig(channels=128, rates=(8, 5, 3, 2), kernels=(16, 10, 6, 4)),
+        "vocos": VocosConfig(width=256, blocks=6),
+    },
+    "micro": {
+        "hifigan": HiFiGanConfig(channels=128, rates=(8, 8, 2, 2), kernels=(16, 16, 4, 4)),
+        "vocos": VocosConfig(width=256, blocks=6),
+    },
+    "tiny": {
+        "hifigan": HiFiGanConfig(channels=16, rates=(8, 5, 3, 2), kernels=(16, 10, 6, 4), mrf_kernels=(3,)),
+        "vocos": VocosConfig(width=32, blocks=1),
+    },
+}
 
 BASE = Preset(
     name="base",
@@ -141,7 +183,7 @@ BASE = Preset(
         refine_blocks=2,
     ),
     quantiser=QuantiserConfig(books=8, book_size=1024, width=64, code_width=64, metric="l2"),
-    vocoder=VocoderConfig(channels=128, rates=(8, 5, 3, 2), kernels=(16, 10, 6, 4)),
+    vocoder=VOCODERS["base"]["vocos"],
 )
 
 MICRO = Preset(
@@ -158,7 +200,7 @@ MICRO = Preset(
         refine_blocks=0,
     ),
     quantiser=QuantiserConfig(books=2, book_size=128, width=128, code_width=64, metric="l2"),
-    vocoder=VocoderConfig(channels=128, rates=(8, 8, 2, 2), kernels=(16, 16, 4, 4)),
+    vocoder=VOCODERS["micro"]["vocos"],
 )
 
 TINY = Preset(
@@ -175,7 +217,7 @@ TINY = Preset(
         refine_blocks=1,
     ),
     quantiser=QuantiserConfig(books=4, book_size=32, width=32, code_width=4, metric="cosine"),
-    vocoder=VocoderConfig(channels=16, rates=(8, 5, 3, 2), kernels=(16, 10, 6, 4), mrf_kernels=(3,)),
+    vocoder=VOCODERS["tiny"]["hifigan"],
 )
 
 PRESETS = {preset.name: preset for preset in (BASE, MICRO, TINY)}

@@ -48,13 +48,14 @@ class CausalConv1d(nn.Module):
         conv = self.conv
         (kernel,), (dilation,) = conv.kernel_size, conv.dilation
         span = (kernel - 1) * dilation + 1
+        assert conv.bias is not None
+        if conv.groups > 1:  # depthwise: every channel by itself; channels last, as the norm behind it wants them
+            taps = x.transpose(1, 2).unfold(1, span, self.stride)[..., ::dilation]  # [B, T, C, K]
+            return ((taps * conv.weight.squeeze(1)).sum(-1) + conv.bias).transpose(1, 2)
         if self.stride == 1:
             shifted = x.unfold(-1, x.shape[-1] - span + 1, dilation)  # [B, C, K, T]: the input as each tap sees it
         else:
             shifted = x.unfold(-1, span, self.stride)[..., ::dilation].transpose(2, 3)
-        assert conv.bias is not None
-        if conv.groups > 1:  # depthwise: every channel by itself
-            return (shifted * conv.weight.transpose(1, 2)).sum(2) + conv.bias[:, None]
         return conv.weight.flatten(1) @ shifted.flatten(1, 2) + conv.bias[:, None]
 
 

@@ -39,6 +39,7 @@ class Book(nn.Module):
     def __init__(self, size: int, width: int, unit: bool) -> None:
         super().__init__()
         self.unit = unit
+        self.fixed = False
         vectors = torch.randn(size, width)
         self.register_buffer("vectors", F.normalize(vectors) if unit else vectors)
         self.register_buffer("counts", torch.ones(size))
@@ -54,11 +55,13 @@ class Book(nn.Module):
 
     @torch.no_grad()
     def learn(self, x: Tensor, codes: Tensor) -> None:
-        """Move the vectors towards the inputs x [N, width] that chose them; revive codes that nobody chooses."""
+        """Count the codes chosen for x [N, width]; unless ``fixed``, move their vectors there and revive unused ones."""
         size = len(self.counts)
         counts = torch.bincount(codes, minlength=size).to(x.dtype)
-        sums = torch.zeros_like(self.sums).index_add_(0, codes, x)
         self.counts.lerp_(counts, 1 - EMA_DECAY)
+        if self.fixed:
+            return
+        sums = torch.zeros_like(self.sums).index_add_(0, codes, x)
         self.sums.lerp_(sums, 1 - EMA_DECAY)
         dead = self.counts < DEAD_BELOW * len(x) / size
         if dead.any():
@@ -117,13 +120,33 @@ class ResidualQuantiser(nn.Module):
 
     @torch.no_grad()
     def start(self, latent: Tensor) -> None:
-        """Place all books, one after the other, by k-means on latents [N, D]; many times a book's size is best."""
+        """Place all books, one after the other, by k-means on latents [N, D]; many times a book's size is best.
+
+        Where books look through windows, each window opens on the largest components of what the books before it left,
+        and the way back is the least-squares one.
+        """
         residual = self.enter(latent)
         for book, down, up in zip(self.books, self.down, self.up, strict=True):
             assert isinstance(book, Book)
+            if isinstance(down, nn.Linear):
+                self._open_window(down, residual)
             x = self._look(down, residual)
             book.start(x)
-            residual = residual - up(book.vectors[book.nearest(x)])
+            chosen = book.vectors[book.nearest(x)]
+            if isinstance(up, nn.Linear):
+                seen = F.pad(chosen, (0, 1), value=1.0)  # normal equations: lstsq rounds differently from call to call
+                fit = torch.linalg.solve(seen.T @ seen + torch.eye(seen.shape[1]).to(seen), seen.T @ residual)
+                up.weight.copy_(fit[:-1].T)
+                up.bias.copy_(fit[-1])
+            residual = residual - up(chosen)
+
+    @staticmethod
+    def _open_window(down: nn.Linear, residual: Tensor) -> None:
+        """Set ``down`` to the largest components of residual [N, D], scaled to unit size on average."""
+        _, components = torch.linalg.eigh(residual.T @ residual / len(residual))
+        widest = components.flip(1)[:, : down.out_features].T  # [narrow - 1, D]
+        size = (residual @ widest.T).square().sum(-1).mean().sqrt()
+        down.weight.copy_(widest / size.clamp(min=1e-6))
 
     def forward(self, latent: Tensor, used: Tensor | None = None) -> Quantised:
         """Quantise with gradients; in training mode the books learn (and start with this batch if they have not yet).

@@ -33,10 +33,15 @@ class Trim:
         """The rest, so that ``n_samples`` have been given in all; None: everything that is left.
 
         A stream that was cut off gives what there is; it is not filled up.
+
+        Raises:
+            ValueError: more than ``n_samples`` have been given already; the end had more than a frame of padding.
         """
         rest = self._held
         if n_samples is not None:
-            rest = rest[: max(n_samples - self._given, 0)]
+            if n_samples < self._given:
+                raise ValueError(f"{self._given} samples of {n_samples} have been given already")
+            rest = rest[: n_samples - self._given]
         self._held = self._held[:0]
         self._given += len(rest)
         return rest

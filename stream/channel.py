@@ -34,7 +34,7 @@ class ChannelStatistics:
     high_water: int
     "Most items that were ever inside."
     dropped: Mapping[str, int]
-    "Items lost, by reason: ``overflow`` (drop_oldest), ``refused``, or what the holder gave to `drop`."
+    "What was lost, by reason: ``overflow`` (drop_oldest), ``refused``, or what the holder gave to `drop`."
 
 
 class Channel(Generic[T]):
@@ -78,7 +78,7 @@ class Channel(Generic[T]):
             ChannelClosed: the channel is, or while waiting was, closed.
             ChannelFull: the policy is ``refuse`` and there is no room.
         """
-        while not self._closed and len(self._items) >= self.capacity:
+        while not self._closed and not self._has_room():
             if self.policy == "drop_oldest":
                 self._items.popleft()
                 self._dropped["overflow"] += 1
@@ -86,13 +86,18 @@ class Channel(Generic[T]):
                 self._dropped["refused"] += 1
                 raise ChannelFull(f"channel {self.name or 'without name'} is full ({self.capacity} items)")
             else:
-                await self._wait(self._senders, self._has_room)
+                await self.room()
         if self._closed:
             raise ChannelClosed(f"channel {self.name or 'without name'} is closed")
         self._items.append(item)
         self._sent += 1
         self._high_water = max(self._high_water, len(self._items))
         _wake_one(self._receivers)
+
+    async def room(self) -> None:
+        """Wait, under any policy, until there is room for an item or the channel is closed."""
+        while not self._closed and not self._has_room():
+            await self._wait(self._senders, self._has_room)
 
     async def receive(self) -> T:
         """Take the oldest item, waiting for one if need be. Cancelling loses nothing.
@@ -117,8 +122,9 @@ class Channel(Generic[T]):
                 _wake_one(waiters)
 
     def drop(self, reason: str, n_items: int = 1) -> None:
-        """Count items that their receiver threw away after taking them out (stale ones, say)."""
-        self._dropped[reason] += n_items
+        """Count items that their receiver threw away after taking them out (stale ones, say); 0 leaves no trace."""
+        if n_items:
+            self._dropped[reason] += n_items
 
     def statistics(self) -> ChannelStatistics:
         """A copy of the counters."""

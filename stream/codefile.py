@@ -1,15 +1,15 @@
 """The ``.sv`` file: a descriptor, then code packets, then the length of the original (PROTOCOL.md, 5).
 
 Written and read in one pass, so both ends may be pipes. A file that was cut off still gives every packet that
-is whole. Holds no more than one packet in memory.
+is whole. Reading is sans I/O: whoever has bytes feeds them, in pieces of any size.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from typing import BinaryIO
 
+from .conceal import Conceal
 from .descriptor import Descriptor
 from .errors import CodeFileError, ModelMismatch, PacketError
 from .packet import preset_id, unpack
@@ -54,118 +54,128 @@ class CodeWriter:
         self._finished = True
 
 
-class CodeReader:
-    """Reads one ``.sv`` stream: the header at once, packets by iterating, nothing beyond its end."""
+class CodeParser:
+    """Takes one ``.sv`` stream apart. Holds what it was fed last and no more than one packet beside it."""
 
-    def __init__(self, file: BinaryIO, expected: Descriptor | None = None, name: str = "the code file") -> None:
-        """Reads the header.
-
-        Args:
-            file: open for reading bytes; need not be seekable.
-            expected: the loaded model; None where the codes are only looked at.
-            name: what to call the file in messages.
-
-        Raises:
-            CodeFileError: not a ``.sv`` file, or cut off before the first packet.
-            ModelMismatch: made by another model than ``expected``.
-        """
-        self._file = file
-        self._name = name
-        self._offset = 0
-        self._ended = False
+    def __init__(self, name: str = "the code file") -> None:
+        """``name`` is what to call the file in messages."""
+        self.descriptor: Descriptor | None = None
+        "None until the header has come."
         self.n_samples: int | None = None
-        "Length of the original; None until the end was read, and for ever in a truncated file."
+        "Length of the original; None until the end has come, and for ever in a truncated file."
         self.truncated = False
-        "Whether the file ended early; known once iterating has ended."
+        "Whether the file ended early; known once it was closed."
         self.n_packets = 0
-        "Packets read so far."
-        self.descriptor = self._read_descriptor()
-        if expected is not None:
-            check_model(expected, self.descriptor)
+        "Packets given so far."
+        self._name = name
+        self._bytes = bytearray()  # not yet understood
+        self._offset = 0  # where in the file they begin
+        self._receiver: Conceal | None = None  # counts the frames that a decoder will make of the packets
+        self._n_frames = 0
+        self._failure: CodeFileError | None = None
 
-    def __iter__(self) -> Iterator[bytes]:
-        """Every whole packet, still packed, each checked to unpack.
+    def feed(self, data: bytes) -> list[bytes]:
+        """The packets that ``data`` completes, still packed, each checked to unpack.
+
+        Whatever comes behind the end of the stream is ignored. However the file is cut into pieces, the packets
+        before some damage are given first, and then every call raises.
 
         Raises:
-            CodeFileError: what stands there is no packet of this stream. Packets before it were given.
+            CodeFileError: no ``.sv`` file, or a damaged one.
         """
-        while not self._ended:
-            packet = self._read_record()
-            if packet is not None:
-                self.n_packets += 1
-                yield packet
-
-    def _read_descriptor(self) -> Descriptor:
-        magic = self._read(len(MAGIC))
-        if magic != MAGIC:
-            cut = bool(magic) and MAGIC.startswith(magic)
-            raise CodeFileError(
-                f"{self._name} "
-                + (
-                    "ends inside its header; make it again"
-                    if cut
-                    else "is empty; make it with 'sottovoce encode'"
-                    if not magic
-                    else "is not a .sv file; make one with 'sottovoce encode'"
-                )
-            )
-        size = self._read(_U32.size)
-        n_bytes = _U32.unpack(size)[0] if len(size) == _U32.size else 0
-        if n_bytes > MAX_DESCRIPTOR_BYTES:
-            raise CodeFileError(f"{self._name} is damaged: its descriptor claims {n_bytes} bytes; make it again")
-        head = self._read(n_bytes)
-        if len(size) < _U32.size or len(head) < n_bytes:
-            raise CodeFileError(f"{self._name} ends inside its header; make it again")
+        if self._failure is not None:
+            raise self._failure
+        if self.n_samples is not None:
+            return []
+        self._bytes += data
+        packets: list[bytes] = []
         try:
-            descriptor = Descriptor.from_json(head)
+            while self.n_samples is None and (packet := self._next_packet(self.descriptor or self._header())):
+                packets.append(packet)
+        except CodeFileError as error:
+            self._failure = error
+            if not packets:
+                raise
+        self.n_packets += len(packets)
+        return packets
+
+    def close(self) -> None:
+        """The file is over. Raises CodeFileError: it is damaged, or was cut off before the first packet."""
+        if self._failure is not None:
+            raise self._failure
+        if self.descriptor is None:
+            raise CodeFileError(
+                f"{self._name} ends inside its header; make it again"
+                if self._bytes
+                else f"{self._name} is empty; make it with 'sottovoce encode'"
+            )
+        self.truncated = self.n_samples is None
+
+    def _header(self) -> Descriptor | None:
+        """The descriptor; None as long as it is not whole."""
+        if not self._bytes.startswith(MAGIC[: len(self._bytes)]):
+            raise CodeFileError(f"{self._name} is not a .sv file; make one with 'sottovoce encode'")
+        begin = len(MAGIC) + _U32.size
+        if len(self._bytes) < begin:
+            return None
+        (n_bytes,) = _U32.unpack_from(self._bytes, len(MAGIC))
+        if n_bytes > MAX_DESCRIPTOR_BYTES:
+            raise self._damage(len(MAGIC), f"its descriptor claims {n_bytes} bytes")
+        if len(self._bytes) < begin + n_bytes:
+            return None
+        try:
+            descriptor = Descriptor.from_json(self._taken(begin + n_bytes)[begin:])
             preset_id(descriptor.preset)
         except (ValueError, PacketError) as error:
-            raise CodeFileError(f"{self._name} is damaged: {error}; make it again") from error
+            raise self._damage(begin, str(error)) from error
+        self.descriptor = descriptor
+        self._receiver = Conceal(descriptor.books, descriptor.frame_ms)
         return descriptor
 
-    def _read_record(self) -> bytes | None:
-        """The next packet; None at the end, whichever kind of end it is."""
+    def _next_packet(self, descriptor: Descriptor | None) -> bytes | None:
+        """None: it is not whole, or the end has come."""
+        if descriptor is None or len(self._bytes) < _U16.size:
+            return None
+        (n_bytes,) = _U16.unpack_from(self._bytes)
+        size = _U16.size + (n_bytes or _U64.size)
+        if len(self._bytes) < size:
+            return None
         at = self._offset
-        size = self._read(_U16.size)
-        if len(size) < _U16.size:
-            self._cut_off()
-            return None
-        n_bytes = _U16.unpack(size)[0]
+        record = self._taken(size)[_U16.size :]
         if n_bytes == 0:
-            tail = self._read(_U64.size)
-            if len(tail) < _U64.size:
-                self._cut_off()
-                return None
-            self.n_samples = _U64.unpack(tail)[0]
-            self._ended = True
+            (n_samples,) = _U64.unpack(record)
+            self._check_length(descriptor, n_samples, at)
+            self.n_samples = n_samples
             return None
-        packet = self._read(n_bytes)
-        if len(packet) < n_bytes:
-            self._cut_off()
-            return None
+        self._check_packet(descriptor, record, at)
+        return record
+
+    def _check_packet(self, descriptor: Descriptor, packed: bytes, at: int) -> None:
         try:
-            found = unpack(packet, self.descriptor.bits_per_code)
-            if found.preset_id != preset_id(self.descriptor.preset):
-                raise PacketError(f"a packet of preset number {found.preset_id}")
-            if found.codes.shape[1] > self.descriptor.books:
-                raise PacketError(f"a packet of {found.codes.shape[1]} books")
+            packet = unpack(packed, descriptor.bits_per_code)
+            if packet.preset_id != preset_id(descriptor.preset):
+                raise PacketError(f"a packet of preset number {packet.preset_id}")
+            if packet.codes.shape[1] > descriptor.books:
+                raise PacketError(f"a packet of {packet.codes.shape[1]} books")
         except PacketError as error:
-            self._ended = True
-            raise CodeFileError(f"{self._name} is damaged at byte {at}: {error}; make it again") from error
-        return packet
+            raise self._damage(at, str(error)) from error
+        assert self._receiver is not None
+        self._n_frames += len(self._receiver.receive(packet))
 
-    def _cut_off(self) -> None:
-        self.truncated = self._ended = True
+    def _check_length(self, descriptor: Descriptor, n_samples: int, at: int) -> None:
+        """Refuse an end that the packets before it do not lead to."""
+        wanted = -(-(n_samples + descriptor.delay_samples) // descriptor.frame_samples) if n_samples else 0
+        if self._n_frames != wanted:
+            raise self._damage(at, f"{self._n_frames} frames are not {n_samples} samples")
 
-    def _read(self, n_bytes: int) -> bytes:
-        """Up to ``n_bytes``, fewer only at the end of the file: a pipe may give them in pieces."""
-        parts = []
-        missing = n_bytes
-        while missing and (part := self._file.read(missing)):
-            parts.append(part)
-            missing -= len(part)
-        self._offset += n_bytes - missing
-        return b"".join(parts)
+    def _taken(self, n_bytes: int) -> bytes:
+        taken = bytes(self._bytes[:n_bytes])
+        del self._bytes[:n_bytes]
+        self._offset += n_bytes
+        return taken
+
+    def _damage(self, at: int, what: str) -> CodeFileError:
+        return CodeFileError(f"{self._name} is damaged at byte {at}: {what}; make it again")
 
 
 def check_model(expected: Descriptor, found: Descriptor) -> None:

@@ -2,7 +2,8 @@
 
 A gap is known in two ways: a packet comes whose number is too high, or whoever holds the clock says that one
 is not coming (`Missing`). Redundant codes of a later packet repair what they cover; the rest repeats the last
-codes and fades to silence, so that nothing goes on speaking when the line is dead.
+codes and fades to silence, so that nothing goes on speaking when the line is dead. After the end of a talk
+nothing is known: what is missing then is silence at once.
 """
 
 from __future__ import annotations
@@ -85,10 +86,24 @@ class Conceal:
         self._books = books
         self._frame_ms = frame_ms
         self._patience = patience_frames
-        self._next: int | None = None  # of the next frame, before the pending ones; None: any will do
+        self._next: int | None = None  # of the next frame, before the pending ones; None: nothing came yet
+        self._ended = False  # the newest packet ended its talk: from `_next` on any number will do
         self._pending = 0  # frames known to be missing, not yet given up
-        self._last = np.full(books, -1, np.int16)
         self._run = 0  # concealed frames in a row
+        self._forget()
+
+    @property
+    def pending(self) -> int:
+        """Missing frames that are held back in the hope of redundancy."""
+        return self._pending
+
+    def restart(self) -> int:
+        """Forget everything, as another stream begins; returns how many frames were held back."""
+        forgotten, self._pending = self._pending, 0
+        self._next, self._ended = None, False
+        self._end_run()
+        self._forget()
+        return forgotten
 
     def receive(self, packet: CodePacket) -> list[ReceivedFrame]:
         """The frames that ``packet`` settles: the gap before it, repaired or concealed, then its own.
@@ -99,25 +114,27 @@ class Conceal:
         n, books = packet.codes.shape
         if books > self._books:
             raise ValueError(f"a packet of {books} books for a model of {self._books}")
-        gap = self._gap_before(packet.seq)
+        gap, redundant = self._gap_before(packet)
         late = min(max(-gap, 0), n)  # frames at its beginning whose place was given away
         self.statistics.late += late
         if gap < 0 and late == n:  # nothing in it is news, not even that a talk has ended
             return []
-        frames = [self._fill(packet, gap - i) for i in range(gap)]
+        frames = [self._fill(redundant, gap - i) for i in range(gap)]
         for codes in packet.codes[late:]:
             frames.append(self._received(codes))
         self._pending = 0
         self._next = packet.seq + n & 0xFFFF
+        self._ended = packet.end_of_talk
         if packet.end_of_talk:
             self._end_run()
-            self._next = None
+            self._forget()
         return frames
 
     def missing(self, notice: Missing) -> list[ReceivedFrame]:
         """The frames that are given up now that ``notice`` says some do not come, oldest first.
 
-        Before the first packet there is nothing to repeat: frames given up then are silence.
+        Before the first packet and after the end of a talk there is nothing to repeat: frames given up then are
+        silence.
         """
         self._pending += notice.n_frames
         return [self._give_up() for _ in range(max(self._pending - self._patience, 0))]
@@ -128,22 +145,26 @@ class Conceal:
         self._end_run()
         return frames
 
-    def _gap_before(self, seq: int) -> int:
-        """Frames to fill before number ``seq``; negative: it begins that many frames too late."""
+    def _gap_before(self, packet: CodePacket) -> tuple[int, NDArray[np.uint16]]:
+        """Frames to fill before ``packet``, negative: it begins that many too late; and codes that may fill them."""
         if self._next is None:
-            return self._pending
-        gap = ((seq - self._next + 0x8000) & 0xFFFF) - 0x8000  # the short way round the circle
+            return self._pending, packet.redundant
+        gap = ((packet.seq - self._next + 0x8000) & 0xFFFF) - 0x8000  # the short way round the circle
+        if -MAX_GAP_FRAMES <= gap < 0:
+            return gap, packet.redundant
+        if self._ended:  # a pause, of which only those frames are missing that somebody waited for
+            return self._pending, packet.redundant
         if abs(gap) > max(MAX_GAP_FRAMES, self._pending):
             self.statistics.restarts += 1
-            return self._pending
-        return gap
+            return self._pending, packet.redundant[:0]  # what is pending was another's
+        return gap, packet.redundant
 
-    def _fill(self, packet: CodePacket, frames_back: int) -> ReceivedFrame:
-        """The frame ``frames_back`` before the packet's first."""
-        if frames_back > len(packet.redundant):
+    def _fill(self, redundant: NDArray[np.uint16], frames_back: int) -> ReceivedFrame:
+        """The frame ``frames_back`` before a packet that brought ``redundant``."""
+        if frames_back > len(redundant):
             return self._concealed()
         codes = np.full(self._books, -1, np.int16)
-        codes[0] = packet.redundant[frames_back - 1]
+        codes[0] = redundant[frames_back - 1]
         self.statistics.repaired += 1
         self._end_run()
         self._last = codes
@@ -159,7 +180,7 @@ class Conceal:
 
     def _give_up(self) -> ReceivedFrame:
         self._pending -= 1
-        if self._next is not None:
+        if self._next is not None and not self._ended:  # a pause has no numbers
             self._next = self._next + 1 & 0xFFFF
         return self._concealed()
 
@@ -170,6 +191,10 @@ class Conceal:
         books = int((self._last >= 0).sum())
         share = min(self._run * self._frame_ms / SILENT_AFTER_MS, 1.0) if books else 1.0
         return ReceivedFrame(self._last, books, True, SILENT_DB * share**2)
+
+    def _forget(self) -> None:
+        """Nothing is known of what was said last."""
+        self._last = np.full(self._books, -1, np.int16)
 
     def _end_run(self) -> None:
         if self._run * self._frame_ms > SHORT_MS:

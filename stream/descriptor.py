@@ -7,8 +7,12 @@ clients can speak of frames, bits and delays without loading a model.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+_MOST = 1 << 31
+_WORDS = {"preset": r"[a-z0-9-]{1,32}", "model_hash": r"[0-9a-f]{12}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,7 @@ class Descriptor:
     """The shape of one codec's streams."""
 
     preset: str
-    "Name of the preset, such as ``base``."
+    "Name of the preset, such as ``base``: small letters, digits and hyphens, at most 32."
     model_hash: str
     "Twelve hex characters over the codec's weights: codes of another hash do not decode."
     rate_hz: int
@@ -31,12 +35,18 @@ class Descriptor:
     "Shift of the output stream against the input stream, framing not included."
 
     def __post_init__(self) -> None:
-        """Raises ValueError: a field has the wrong type or lies outside of what the packets can carry."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            wanted = str if field.name in ("preset", "model_hash") else int
-            if type(value) is not wanted:
-                raise ValueError(f"{field.name} must be {wanted.__name__}, not {value!r}")
+        """Raises ValueError: a field has the wrong type or lies outside of what the packets can carry.
+
+        The message repeats no text, and no number beyond 2**31: a descriptor may come from a stranger.
+        """
+        for name, form in _WORDS.items():
+            word: object = getattr(self, name)
+            if not isinstance(word, str) or not re.fullmatch(form, word):
+                raise ValueError(f"{name} must be text of the form {form}")
+        for name in (field.name for field in fields(self) if field.name not in _WORDS):
+            number: object = getattr(self, name)
+            if type(number) is not int or abs(number) > _MOST:
+                raise ValueError(f"{name} must be a whole number of at most 2**31")
         for name in ("rate_hz", "frame_samples", "mels_per_frame", "n_mels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
@@ -84,8 +94,8 @@ class Descriptor:
         """
         try:
             known: Any = json.loads(text)
-        except (RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"the descriptor is not JSON: {error}") from error
+        except (RecursionError, ValueError) as error:
+            raise ValueError(f"the descriptor is not JSON that can be read: {error}") from error
         if not isinstance(known, dict):
             raise ValueError("the descriptor is not a JSON object")
         names = [field.name for field in fields(cls)]

@@ -53,8 +53,6 @@ class ModelMismatch(CodeFileError):
             f"these codes were made by model {found} {found_hash}, "
             f"but the loaded model is {expected} {expected_hash}; decode them with the weights that made them"
         )
-        self.expected_hash = expected_hash
-        self.found_hash = found_hash
 
 
 class DeviceError(SottovoceError):

@@ -77,10 +77,15 @@ class Packer:
         self._past.clear()
         return packed
 
-    def restart(self) -> None:
-        """Forget what is gathered and what was sent: it was cancelled, and nothing of it may be repeated."""
+    def restart(self) -> int:
+        """Forget what is gathered and what was sent: it was cancelled, and nothing of it may be repeated.
+
+        Returns how many frames were gathered. They had no numbers yet, so that none is missing afterwards.
+        """
+        forgotten = len(self._gathered)
         self._gathered.clear()
         self._past.clear()
+        return forgotten
 
     def _packet(self, end_of_talk: bool) -> bytes:
         frames = len(self._gathered)

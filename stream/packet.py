@@ -89,15 +89,19 @@ def pack(packet: CodePacket, book_bits: int) -> bytes:
     return header + np.packbits(bits.astype(np.uint8)).tobytes()
 
 
+def shape(packed: bytes) -> tuple[int, int]:
+    """Frames and books that the header of a packet tells. Raises PacketError: there is no header."""
+    _, second, _, frames = _header(packed)
+    return frames, second >> 4
+
+
 def unpack(packed: bytes, book_bits: int) -> CodePacket:
     """The packet in ``packed``, which must hold exactly one.
 
     Raises:
         PacketError: another version, impossible fields, too few or too many bytes, padding that is not zero.
     """
-    if len(packed) < _HEADER.size:
-        raise PacketError(f"a code packet has at least {_HEADER.size} bytes, not {len(packed)}")
-    first, second, seq, frames = _HEADER.unpack_from(packed)
+    first, second, seq, frames = _header(packed)
     version, preset = first >> 4, first & 15
     books, redundancy, end_of_talk = second >> 4, second >> 1 & 7, bool(second & 1)
     if version != VERSION:
@@ -120,6 +124,13 @@ def unpack(packed: bytes, book_bits: int) -> CodePacket:
         redundant=flat[frames * books :],
         end_of_talk=end_of_talk,
     )
+
+
+def _header(packed: bytes) -> tuple[int, int, int, int]:
+    if len(packed) < _HEADER.size:
+        raise PacketError(f"a code packet has at least {_HEADER.size} bytes, not {len(packed)}")
+    first, second, seq, frames = _HEADER.unpack_from(packed)
+    return first, second, seq, frames
 
 
 def _check_header(preset: int, frames: int, books: int, redundancy: int, end_of_talk: bool) -> None:

@@ -52,9 +52,9 @@ class Settings:
     seed: int = 0
     "Of the losses."
     live: bool = False
-    "The source does not wait: captured frames beyond ``capture_frames`` push out the oldest."
+    "The source does not wait: captured frames beyond ``capture_frames`` push out the oldest; silence if ``aligned``."
     aligned: bool = True
-    "Cut the codec's delay off, so that the sink gets exactly the samples of the source: for files."
+    "Cut the codec's delay off, so that the sink gets exactly the samples of the source: for files, not for cancelling."
     capture_frames: int = 5
 
 
@@ -66,14 +66,6 @@ class Taps:
     codes: Tap[Codes] | None = None
     "As received: -1 where absent."
     mel_out: Tap[Mel] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What went through."""
-
-    n_samples_in: int
-    n_samples_out: int
 
 
 class _Conversation:
@@ -89,6 +81,8 @@ class _Conversation:
         generation: Generation | None,
         clock: Clock,
     ) -> None:
+        if settings.aligned and generation is not None:
+            raise ValueError("what may be cancelled cannot be aligned with its source")
         self.session = session
         self.descriptor = session.descriptor
         self.settings = settings
@@ -103,22 +97,28 @@ class _Conversation:
         self.statistics.watch(channel)
         return channel
 
-    def speak(self, tasks: TaskGroup, source: Source, packets: Channel[Wire]) -> Task[int]:
-        """Sound -> packets; the task's result is how many samples came in."""
+    def speak(self, tasks: TaskGroup, source: Source) -> tuple[Task[int], Channel[Frame[Codes]]]:
+        """Sound -> codes; the task's result is how many samples came in."""
         # Only what a live source gives is ever lost: the models behind it must not miss a frame.
         policy: Policy = "drop_oldest" if self.settings.live else "wait"
         pcm: Channel[Frame[Pcm]] = self.channel("captured", self.settings.capture_frames, policy)
         mel: Channel[Frame[Mel]] = self.channel("mel")
         codes: Channel[Frame[Codes]] = self.channel("encoded")
         line, settings = self.line, self.settings
-        packer = Packer(self.descriptor, self.dial, settings.frames_per_packet, settings.redundancy)
         captured = tasks.create_task(
             stages.capture(source, pcm, line, self.descriptor, flush=settings.aligned), name="capture"
         )
+        if settings.live and settings.aligned:
+            whole: Channel[Frame[Pcm]] = self.channel("filled")
+            tasks.create_task(stages.fill(pcm, whole, self.descriptor), name="fill")
+            pcm = whole
         tasks.create_task(stages.model("mel", pcm, mel, line, self.session, self.taps.mel_in), name="mel")
         tasks.create_task(stages.model("encode", mel, codes, line, self.session), name="encode")
-        tasks.create_task(stages.pack(codes, packets, line, packer), name="pack")
-        return captured
+        return captured, codes
+
+    def packer(self) -> Packer:
+        """Raises ValueError: settings out of range."""
+        return Packer(self.descriptor, self.dial, self.settings.frames_per_packet, self.settings.redundancy)
 
     def hear(
         self, tasks: TaskGroup, packets: Channel[Wire], sink: Sink, n_samples: Callable[[], int | None]
@@ -149,8 +149,8 @@ async def loopback(
     taps: Taps | None = None,
     generation: Generation | None = None,
     clock: Clock = monotonic,
-) -> Result:
-    """Sound -> mel -> codes -> packets -> codes -> mel -> sound, until ``source`` ends.
+) -> int:
+    """Sound -> mel -> codes -> packets -> codes -> mel -> sound. Returns how many samples ``source`` gave in all.
 
     Cancelling it ends every stage; the session stays open and is the caller's to close.
 
@@ -166,20 +166,20 @@ async def loopback(
         clock: what delays are measured with.
 
     Raises:
-        ValueError: settings out of range.
+        ValueError: settings out of range, or ``aligned`` with a ``generation``.
         SottovoceError: whatever ended a stage; also anything that ``source`` or ``sink`` raise.
     """
     talk = _Conversation(session, settings, statistics, dial, taps, generation, clock)
     loss = GilbertLoss(settings.loss, settings.burst, settings.seed)
     async with _first_error(), TaskGroup() as tasks:
+        captured, codes = talk.speak(tasks, source)
         sent: Channel[Wire] = talk.channel("sent")
-        captured = talk.speak(tasks, source, sent)
+        tasks.create_task(stages.pack(codes, sent, talk.line, talk.packer()), name="pack")
         arrived: Channel[Wire] = talk.channel("arrived")
-        wire = stages.drop(sent, arrived, talk.line, loss, talk.descriptor.bits_per_code)
-        tasks.create_task(wire, name="drop")
+        tasks.create_task(stages.drop(sent, arrived, talk.line, loss), name="drop")
         # The source has ended before its last frame can have reached the end of the chain.
-        played = talk.hear(tasks, arrived, sink, lambda: captured.result())
-    return Result(captured.result(), played.result())
+        talk.hear(tasks, arrived, sink, lambda: captured.result())
+    return captured.result()
 
 
 async def encode(
@@ -196,13 +196,17 @@ async def encode(
 ) -> int:
     """The first half of `loopback`: sound -> packets. Returns how many samples ``source`` gave.
 
-    The packets also hold what it takes to decode all of them through the codec's delay.
+    If ``aligned``, the packets also hold what it takes to decode all of them through the codec's delay.
     """
+
+    async def send(packet: Wire) -> None:
+        assert isinstance(packet.data, bytes)
+        await sink(packet.data)
+
     talk = _Conversation(session, settings, statistics, dial, taps, generation, clock)
     async with _first_error(), TaskGroup() as tasks:
-        sent: Channel[Wire] = talk.channel("sent")
-        captured = talk.speak(tasks, source, sent)
-        tasks.create_task(stages.write(sent, sink, talk.line), name="write")
+        captured, codes = talk.speak(tasks, source)
+        tasks.create_task(stages.write(codes, send, talk.line, talk.packer()), name="pack")
     return captured.result()
 
 

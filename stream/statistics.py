@@ -18,6 +18,8 @@ from .conceal import ConcealStatistics
 from .descriptor import Descriptor
 from .frames import Codes, Pcm
 
+RECENT_S = 2.0
+"""How much of the newest sound the present bitrate is taken over."""
 RECENT = 2048
 """How many of the newest values percentiles are taken over: 82 s of frames of 40 ms."""
 SILENCE_DBFS = -120.0
@@ -129,10 +131,20 @@ class Statistics:
         self.level_in = Level()
         self.level_out = Level()
         self.counters: Counter[str] = Counter()
-        "``frames_sent``, ``packets``, ``packet_bytes``, ``packets_lost``; clients add their own."
+        """``packets``, and in them ``packet_bytes``, ``frames_sent`` and ``code_bits`` (no headers, no redundancy);
+        ``packets_lost``; clients add their own."""
         self.conceal = ConcealStatistics()
         "Of all generations together."
         self._channels: list[Channel[Any]] = []
+        self._newest_bits: deque[float] = deque(maxlen=math.ceil(RECENT_S * descriptor.frame_rate_hz))  # a frame each
+
+    def sent(self, n_bytes: int, n_frames: int, books: int) -> None:
+        """Count a packet that goes on its way."""
+        self.counters["packets"] += 1
+        self.counters["packet_bytes"] += n_bytes
+        self.counters["frames_sent"] += n_frames
+        self.counters["code_bits"] += n_frames * books * self.descriptor.bits_per_code
+        self._newest_bits.extend([8 * n_bytes / max(n_frames, 1)] * n_frames)
 
     def stage(self, name: str) -> Latency:
         """The latency of the stage ``name``, made at its first mention."""
@@ -148,11 +160,27 @@ class Statistics:
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Items lost in all channels, as ``channel.reason``."""
-        return {f"{c.name}.{reason}": n for c in self.channels() for reason, n in c.dropped.items()}
+        """Frames lost in all channels, as ``channel.reason``; those of a packet are counted one by one."""
+        dropped: Counter[str] = Counter()
+        for channel in self.channels():
+            dropped.update({f"{channel.name}.{reason}": n for reason, n in channel.dropped.items()})
+        return dict(dropped)
+
+    @property
+    def code_bitrate(self) -> float:
+        """Mean bit/s of the codes sent so far, wherever the dial stood; 0 before the first."""
+        return self._bitrate(self.counters["code_bits"], self.counters["frames_sent"])
 
     @property
     def wire_bitrate(self) -> float:
         """Mean bit/s of the packets sent so far, their headers included; 0 before the first."""
-        seconds = self.counters["frames_sent"] * self.descriptor.frame_ms / 1000
-        return 8 * self.counters["packet_bytes"] / seconds if seconds else 0.0
+        return self._bitrate(8 * self.counters["packet_bytes"], self.counters["frames_sent"])
+
+    @property
+    def recent_wire_bitrate(self) -> float:
+        """Bit/s of the packets that carried the newest ``RECENT_S`` of sound; 0 before the first."""
+        newest = list(self._newest_bits)
+        return self._bitrate(sum(newest), len(newest))
+
+    def _bitrate(self, bits: float, n_frames: int) -> float:
+        return bits / n_frames * self.descriptor.frame_rate_hz if n_frames else 0.0

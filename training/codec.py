@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sottovoce.models.checkpoint import save
+from sottovoce.models.checkpoint import load_net, save
 from sottovoce.models.codec import MelCodec
 from sottovoce.models.config import PRESETS, Preset
 from sottovoce.models.mel import LogMel
+from sottovoce.models.rvq import Book
 from sottovoce.models.streaming import whole
 
 from .data import RATE_HZ, Speech
@@ -49,7 +50,12 @@ class Config:
     "Batches that latent and books are set up from."
     encoder_share: float = 0.05
     "Of the learning rate, for all that stands before the books: faster, and their moving averages fall behind it."
+    start_from: Path | None = None
+    "Weights to begin with; None: principal components and k-means."
+    fix_books: bool = False
+    "Leave the books where they are: with nothing to outrun, what stands before them may learn at full speed."
     seed: int = 0
+    device: str = "cpu"
 
 
 def mel_loss(
@@ -71,7 +77,7 @@ def band_weight(preset: Preset, wideband: Tensor) -> Tensor:
     """[B, M, 1]: one, or zero for the bands above what a narrowband recording holds."""
     bands = LogMel(preset.mel).bands
     centre_hz = bands.argmax(-1) * preset.rate_hz / preset.mel.n_fft  # [M]
-    heard = (centre_hz < NARROWBAND_TOP_HZ).float()
+    heard = (centre_hz < NARROWBAND_TOP_HZ).float().to(wideband.device)
     return torch.where(wideband[:, None], torch.ones_like(heard), heard)[..., None]
 
 
@@ -88,8 +94,8 @@ def train(preset: Preset, config: Config, data: Path, run: Run) -> MelCodec:
         Diverged: a loss is not finite, or a book fell out of use.
     """
     torch.manual_seed(config.seed)
-    net = MelCodec(preset)
-    front_end = LogMel(preset.mel)
+    net = MelCodec(preset).to(config.device)
+    front_end = LogMel(preset.mel).to(config.device)
     before = [*net.analysis.parameters(), *net.quantiser.enter.parameters(), *net.quantiser.down.parameters()]
     after = [*net.quantiser.up.parameters(), *net.quantiser.leave.parameters(), *net.synthesis.parameters()]
     groups = [{"params": before, "share": config.encoder_share}, {"params": after, "share": 1.0}]
@@ -97,15 +103,20 @@ def train(preset: Preset, config: Config, data: Path, run: Run) -> MelCodec:
     n_samples = int(config.clip_s * preset.rate_hz) // preset.frame_samples * preset.frame_samples
     speech = Speech(data, preset.rate_hz, n_samples, config.batch, config.seed)
     run.resume(net=net, optimiser=optimiser)
-    if run.step == 0:
+    if run.step == 0 and config.start_from:
+        net.load_state_dict(load_net(config.start_from).state_dict())
+    elif run.step == 0:
         starting = (speech.draw(-1 - i)[0] for i in range(config.start_batches))
-        net.start(torch.cat([whole(front_end, pcm) for pcm in starting]))
+        net.start(torch.cat([whole(front_end, pcm.to(config.device)) for pcm in starting]))
+    for book in net.quantiser.books:
+        assert isinstance(book, Book)
+        book.fixed = config.fix_books
     net.train()
     for step in run.steps():
         cosine_lr(optimiser, config.lr, step, config.steps)
-        pcm, wideband = speech.draw(step)
+        pcm, wideband = (part.to(config.device) for part in speech.draw(step))
         mel = whole(front_end, pcm)  # [B, M, T]
-        used = draw_books(preset.books, config.batch, config.full_share)
+        used = draw_books(preset.books, config.batch, config.full_share).to(config.device)
         decoded, quantised = net(mel, used)
         weight = band_weight(preset, wideband)
         distance, loss = mel_loss(decoded, mel, weight, config.slope_weight, config.envelope_weight)
@@ -148,7 +159,10 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=Config.lr)
     parser.add_argument("--commitment", type=float, default=Config.commitment)
     parser.add_argument("--encoder-share", type=float, default=Config.encoder_share, help="of --lr, before the books")
+    parser.add_argument("--start-from", type=Path, help="weights to go on from, with a new schedule")
+    parser.add_argument("--fix-books", action="store_true", help="train all but the books")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cuda where there is one")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--licence", default="Apache-2.0", help="of the weights, for their metadata")
     args = parser.parse_args()
@@ -161,7 +175,10 @@ def main() -> None:
         lr=args.lr,
         commitment=args.commitment,
         encoder_share=args.encoder_share,
+        start_from=args.start_from,
+        fix_books=args.fix_books,
         seed=args.seed,
+        device=args.device,
     )
     run = Run(args.out, args.steps, args.minutes)
     try:

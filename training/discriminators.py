@@ -3,6 +3,7 @@
 Smaller than in the papers, so that two cores can train against them; ``width`` brings them back to size on a GPU.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -66,15 +67,22 @@ class SpectrumJudge(nn.Module):
 
 
 class Judges(nn.Module):
-    """All of them at once."""
+    """All of them; ``forward`` asks some."""
 
     def __init__(self, periods: tuple[int, ...], width: int) -> None:
         super().__init__()
+        self.n_periods = len(periods)
         self.judges = nn.ModuleList(
             [PeriodJudge(p, width) for p in periods] + [SpectrumJudge(n, h, width) for n, h in RESOLUTIONS]
         )
 
-    def forward(self, pcm: Tensor) -> Verdict:
-        """[B, T] -> the scores and the features of every judge."""
-        pairs = [judge(pcm) for judge in self.judges]
+    def on_duty(self, step: int, at_once: int) -> list[int]:
+        """Who judges at ``step``: of each kind ``at_once``, in turn. All of them cost more than the rest of a step."""
+        n, spectra = self.n_periods, len(RESOLUTIONS)
+        periods = {(step * at_once + i) % n for i in range(at_once)}
+        return sorted(periods | {n + (step * at_once + i) % spectra for i in range(at_once)})
+
+    def forward(self, pcm: Tensor, asked: Sequence[int]) -> Verdict:
+        """[B, T] -> the scores and the features of every judge that is asked."""
+        pairs = [self.judges[i](pcm) for i in asked]
         return [score for score, _ in pairs], [features for _, features in pairs]

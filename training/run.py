@@ -38,18 +38,19 @@ class Run:
         path = self.folder / "state.pt"
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
         for name, part in parts.items():
             part.load_state_dict(state["parts"][name])
         self.step, self.trained_s = state["step"], state["trained_s"]
         torch.set_rng_state(state["random"])
+        torch.cuda.set_rng_state_all(state["cuda_random"])
         print(f"resumed at step {self.step}", flush=True)
 
     def save(self) -> None:
         state = {name: part.state_dict() for name, part in self.parts.items()}
         partial = self.folder / "state.partial"
-        random = torch.get_rng_state()
-        torch.save({"parts": state, "step": self.step, "trained_s": self.trained_s, "random": random}, partial)
+        random = {"random": torch.get_rng_state(), "cuda_random": torch.cuda.get_rng_state_all()}
+        torch.save({"parts": state, "step": self.step, "trained_s": self.trained_s, **random}, partial)
         partial.replace(self.folder / "state.pt")
 
     def steps(self) -> Iterator[int]:

@@ -6,6 +6,7 @@ These tests take the time that they take; sound cannot be hurried. They are skip
 import importlib.util
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import soundfile
 
 from support.program import command
-from support.stalls import watched
+from support.stalls import Stalls, hurry, watched
 from support.virtual_card import RATE_HZ, VirtualCard, chirps, delay_ms, why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -29,17 +30,30 @@ def card(tmp_path: Path) -> Iterator[VirtualCard]:
     card.close()
 
 
-STALL_MS = 10  # a quarter of what the speaker keeps in reserve: a machine that waits so long is too busy to judge
+BRIDGED_MS = 30
+"""What the speaker bridges at least: of its reserve of 40 ms, 30 were left at the worst moment on a machine at rest.
+A gap although all threads together waited less than that for a processor is a fault of ours."""
 
 
-def loopback(card: VirtualCard, *options: str) -> "subprocess.CompletedProcess[str]":
+def loopback(card: VirtualCard, *options: str) -> "tuple[subprocess.CompletedProcess[str], Stalls]":
+    """Run it ahead of ordinary programs, once it has loaded what it needs; also how long it was held up all the same."""
     sound = card.folder / "chirps.wav"
     soundfile.write(sound, chirps(SECONDS + 20), RATE_HZ)
-    with card.speaking(sound):
-        return subprocess.run(
-            command("loopback", "--seconds", SECONDS, *options), env=card.environment, capture_output=True,
-            text=True, timeout=SECONDS + 60, stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
+    arguments = command("loopback", "--seconds", SECONDS, *options)
+    with card.speaking(sound), subprocess.Popen(
+        arguments, env=card.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    ) as program:  # fmt: skip
+        while program.poll() is None and not card.hears(program.pid):
+            time.sleep(0.05)
+        hurry(program.pid)
+        with watched(program.pid, card.server.pid) as stalls:
+            try:
+                output, errors = program.communicate(timeout=SECONDS + 60)
+            except BaseException:
+                program.kill()
+                raise
+    return subprocess.CompletedProcess(arguments, program.returncode, output, errors), stalls
 
 
 def engines() -> list[str]:
@@ -52,14 +66,14 @@ def engines() -> list[str]:
 @pytest.mark.parametrize("engine", engines())
 def test_half_a_minute_without_a_gap_as_late_as_it_says(card: VirtualCard, engine: str) -> None:
     options = ["--engine", "echo"] if engine == "echo" else ["--preset", engine]
-    with watched() as stalls, card.recording() as wire:
-        result = loopback(card, *options)
+    with card.recording() as wire:
+        result, stalls = loopback(card, *options)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     clean = "0 overflows, 0 underflows, 0 ms skipped, 0 frames dropped" in result.stdout
-    if not clean and stalls.worst_ms > STALL_MS:
-        pytest.skip(f"the machine itself stood still for {stalls.worst_ms:.0f} ms: it cannot tell gaps of ours")
-    assert "0 overflows, 0 underflows, 0 ms skipped, 0 frames dropped" in result.stdout
+    if not clean and stalls.worst_ms > BRIDGED_MS:
+        pytest.skip(f"the program waited {stalls.worst_ms:.0f} ms for a processor: this cannot tell gaps of ours")
+    assert clean, result.stdout
     printed = re.search(r"live delay +(\d+) ms", result.stdout)
     assert printed, result.stdout
     assert abs(delay_ms(wire) - int(printed[1])) <= 20

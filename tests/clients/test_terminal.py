@@ -37,14 +37,14 @@ def test_the_instrument_shows_everything() -> None:
     statistics.codes.add(np.zeros((10, 8), np.int16))
     statistics.counters["packets_lost"] = 7
     view = View(
-        statistics, books=3, most_books=8, delay="99 ms", overflows=2, underflows=5, skipped_ms=1,
+        statistics, books=3, most_books=8, delay="99 ms", overflows=2, underflows=5, skipped_ms=1, drift="speaker -7 ppm",
         devices="mic -> ear", keys=True,
     )  # fmt: skip
     console = Console(width=100, record=True, force_terminal=False, file=io.StringIO())
     console.print(render(view))
     text = console.export_text()
     for part in ("mic -> ear", "-6.0 dBFS", "938 bit/s", "encode", "12.3", "perplexity", "99 ms",
-                 "overflows 2", "underflows 5", "lost 7", "q: quit"):  # fmt: skip
+                 "overflows 2", "speaker -7 ppm", "underflows 5", "lost 7", "q: quit"):  # fmt: skip
         assert part in text
 
 

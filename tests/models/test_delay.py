@@ -1,16 +1,18 @@
 """The delay that a codec states is the one that its sound has."""
 
+import dataclasses
+
 import pytest
 import torch.nn.functional as F
 from torch import Tensor
 
 from sottovoce.models.checkpoint import load_codec
 from sottovoce.models.codec import Codec, MelCodec
-from sottovoce.models.config import BASE, MICRO, Preset
+from sottovoce.models.config import BASE, MICRO, VOCODERS, Preset
 from sottovoce.models.griffin_lim import GriffinLim, StreamingGriffinLim
 from sottovoce.models.mel import LogMel
 from sottovoce.models.streaming import Streaming, whole
-from sottovoce.models.vocoder import HiFiGan
+from sottovoce.models.vocoder import make_vocoder
 from support.clip import speech
 
 STEP_MS = 2
@@ -48,6 +50,8 @@ def test_the_shipped_codec_is_as_late_as_it_says(name: str) -> None:
 
 
 @pytest.mark.parametrize(("preset", "most_ms"), [(BASE, 65), (MICRO, 55)], ids=["base", "micro"])
-def test_with_the_neural_vocoder_the_delay_is_the_promised_one(preset: Preset, most_ms: float) -> None:
-    codec = Codec(MelCodec(preset), HiFiGan(preset.mel, preset.vocoder), "")
+@pytest.mark.parametrize("kind", ["hifigan", "vocos"])
+def test_with_a_neural_vocoder_the_delay_is_the_promised_one(preset: Preset, most_ms: float, kind: str) -> None:
+    preset = dataclasses.replace(preset, vocoder=VOCODERS[preset.name][kind])
+    codec = Codec(MelCodec(preset), make_vocoder(preset), "")
     assert (codec.delay + preset.frame_samples) / preset.rate_hz * 1000 <= most_ms

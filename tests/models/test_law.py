@@ -16,13 +16,14 @@ from torch import Tensor
 
 from sottovoce import models
 from sottovoce.models.codec import Codec, CodesToMel, MelCodec, MelToCodes, OneByOne
-from sottovoce.models.config import MICRO, TINY
+from sottovoce.models.config import MICRO, TINY, VOCODERS, VocosConfig
 from sottovoce.models.conv import CausalConv1d, CausalConvTranspose1d, ConvNeXtBlock, Stack
 from sottovoce.models.griffin_lim import StreamingGriffinLim
+from sottovoce.models.hifigan import HiFiGan, ResidualBlock, Upsampling
 from sottovoce.models.mel import LogMel
 from sottovoce.models.streaming import in_chunks, select_rows, tree_map, whole, write_rows
 from sottovoce.models.trunk import Decoder, Encoder, PerFrame
-from sottovoce.models.vocoder import HiFiGan, ResidualBlock, Upsampling
+from sottovoce.models.vocos import InverseSTFT, Vocos
 
 TOLERANCE = 1e-5
 
@@ -51,6 +52,10 @@ def pcm_like(unit: int) -> Callable[[int, int], Tensor]:
     return lambda rows, steps: torch.randn(rows, steps * unit) * 0.1
 
 
+def spectra_like(bins: int) -> Callable[[int, int], Tensor]:
+    return lambda rows, steps: torch.randn(rows, steps, bins, dtype=torch.complex64)
+
+
 def codes_like(rows: int, steps: int) -> Tensor:
     return torch.randint(0, TINY.book_size, (rows, steps, TINY.books))
 
@@ -62,6 +67,9 @@ def cases() -> dict[str, Case]:
     vocoder = HiFiGan(TINY.mel, TINY.vocoder).eval().requires_grad_(False)
     micro = MelCodec(MICRO).eval().requires_grad_(False)
     hop, frame = TINY.mel.hop, TINY.frame_samples
+    shape = VOCODERS["tiny"]["vocos"]
+    assert isinstance(shape, VocosConfig)
+    vocos = Vocos(TINY.mel, shape).eval().requires_grad_(False)
     neural, plain = Codec(net, vocoder, ""), Codec(micro, StreamingGriffinLim(MICRO.mel), "")
     found = [
         Case(CausalConv1d(2, 3, 5, dilation=2), noise(2)),
@@ -80,6 +88,9 @@ def cases() -> dict[str, Case]:
         Case(CodesToMel(net), codes_like, time=1),
         Case(OneByOne(CodesToMel(net)), codes_like, time=1),
         Case(vocoder, mel_like(TINY), 4),
+        Case(InverseSTFT(2), spectra_like(4), time=1),
+        Case(vocos, mel_like(TINY), 4),
+        Case(Codec(net, vocos, ""), pcm_like(frame), frame),
         Case(StreamingGriffinLim(MICRO.mel), mel_like(MICRO)),
         Case(neural, pcm_like(frame), frame),
         Case(plain, pcm_like(MICRO.frame_samples), MICRO.frame_samples),

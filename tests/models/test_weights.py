@@ -1,5 +1,7 @@
 """The weights that ship: they load, they are what they say, and a voice that went through them can be understood."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,14 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     refused({**tensors, first: torch.full_like(tensors[first], float("nan"))}, "not finite")
     refused(tensors, "not a codec", {**metadata, "part": "vocoder"})
     refused(tensors, "not a preset", {**metadata, "preset": "{}"})
+    refused(tensors, "not a preset", {**metadata, "preset": "[]"})
+    for part, key, value in (("mel", "rate_hz", -5), ("quantiser", "books", 200_000_000), ("trunk", "latent", 0)):
+        preset = json.loads(metadata["preset"])
+        preset[part][key] = value
+        refused(tensors, f"{part}.{key} is {value}", {**metadata, "preset": json.dumps(preset)})
+    shutil.copy(default_path("micro", "codec"), default_path("base", "codec", tmp_path))
+    with pytest.raises(CheckpointError, match="holds 'micro', not 'base'"):
+        load_codec("base", tmp_path)
     (tmp_path / "text.safetensors").write_text("no weights")
     with pytest.raises(CheckpointError, match="not a readable weight file"):
         load_net(tmp_path / "text.safetensors")

@@ -114,6 +114,26 @@ def test_a_woken_sender_that_is_cancelled_passes_its_turn_on() -> None:
     virtual_time.run(main())
 
 
+def test_who_may_push_out_can_wait_for_room_instead() -> None:
+    async def main() -> None:
+        channel: Channel[int] = Channel(1, "drop_oldest")
+        await channel.room()
+        await channel.send(1)
+        waiting = asyncio.create_task(channel.room())
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        assert await channel.receive() == 1
+        await waiting
+        await channel.send(2)
+        closing = asyncio.create_task(channel.room())
+        await asyncio.sleep(1)
+        channel.close()
+        await closing
+        assert not channel.statistics().dropped
+
+    virtual_time.run(main())
+
+
 def test_waiting_for_nothing_is_seen_as_a_deadlock() -> None:
     with pytest.raises(virtual_time.Deadlock):
         virtual_time.run(Channel[int](1).receive())

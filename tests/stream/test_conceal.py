@@ -105,6 +105,70 @@ def test_the_pause_after_a_talk_is_not_a_gap() -> None:
     assert conceal.statistics.concealed == 0
 
 
+@pytest.mark.parametrize("empty", [False, True])
+def test_after_the_end_of_a_talk_doubles_and_latecomers_are_still_thrown_away(empty: bool) -> None:
+    conceal = Conceal(BOOKS, MS)
+    end = packet(6, end=True) if empty else packet(6, 8, end=True)
+    conceal.receive(packet(5, 7))
+    conceal.receive(end)
+    for again in (end, packet(5, 7), packet(3, 1, 2), packet(0xFFF0, 1)):
+        assert conceal.receive(again) == []
+    assert conceal.statistics.late == (4 if empty else 5)
+    n_sent = 6 if empty else 7
+    assert heard(conceal.receive(packet(n_sent, 9))) == [(9, 3, False)]
+    assert conceal.statistics.concealed == 0
+
+
+def test_what_is_missing_after_the_end_of_a_talk_is_silence_and_takes_no_numbers() -> None:
+    conceal = Conceal(BOOKS, MS, patience_frames=1)
+    conceal.receive(packet(0, 7, end=True))
+    frames = conceal.missing(Missing(100))
+    assert heard(frames) == [(-1, 0, True)] * 99
+    assert {frame.attenuation_db for frame in frames} == {SILENT_DB}
+    assert heard(conceal.receive(packet(1, 9))) == [(-1, 0, True), (9, 3, False)]  # not late
+    assert heard(conceal.receive(packet(2, 8))) == [(8, 3, False)]
+
+
+def test_the_lost_beginning_of_the_next_talk_is_repaired() -> None:
+    conceal = Conceal(BOOKS, MS, patience_frames=2)
+    conceal.receive(packet(0, 7, end=True))
+    assert conceal.missing(Missing(2)) == []
+    assert heard(conceal.receive(packet(3, 9, redundant=(13, 12)))) == [(12, 1, False), (13, 1, False), (9, 3, False)]
+
+
+def test_a_gap_that_the_end_of_a_talk_closes_is_a_run() -> None:
+    conceal = Conceal(BOOKS, MS)
+    conceal.receive(packet(0, 7))
+    assert heard(conceal.receive(packet(1, end=True))) == []
+    assert heard(conceal.receive(packet(1, 7))) == [(7, 3, False)]
+    assert heard(conceal.receive(packet(3, end=True))) == [(7, 3, True)]
+    conceal.missing(Missing(2))
+    assert (conceal.statistics.short_runs, conceal.statistics.long_runs) == (1, 0)
+    conceal.finish()
+    assert (conceal.statistics.short_runs, conceal.statistics.long_runs) == (1, 1)
+
+
+def test_a_restart_forgets_and_tells_how_much() -> None:
+    conceal = Conceal(BOOKS, MS, patience_frames=3)
+    conceal.receive(packet(10, 7))
+    conceal.missing(Missing(5))
+    assert conceal.pending == 3
+    assert conceal.restart() == 3
+    assert conceal.pending == 0
+    assert conceal.statistics.long_runs == 1
+    assert heard(conceal.receive(packet(4, 9))) == [(9, 3, False)]
+    assert (conceal.statistics.late, conceal.statistics.restarts) == (0, 0)
+
+
+def test_a_new_start_of_the_sender_repairs_nothing_of_the_old_gap() -> None:
+    conceal = Conceal(BOOKS, MS, patience_frames=3)
+    conceal.receive(packet(0, 7))
+    conceal.missing(Missing(2))
+    frames = conceal.receive(packet(1000, 9, redundant=(501, 500)))
+    assert heard(frames) == [(7, 3, True), (7, 3, True), (9, 3, False)]
+    assert (conceal.statistics.repaired, conceal.statistics.restarts) == (0, 1)
+
+
 def test_a_jump_too_far_is_a_new_start() -> None:
     conceal = Conceal(BOOKS, MS)
     conceal.receive(packet(0, 7))

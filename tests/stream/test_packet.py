@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.stream.errors import PacketError
-from sottovoce.stream.packet import CodePacket, pack, preset_id, unpack
+from sottovoce.stream.packet import CodePacket, pack, preset_id, shape, unpack
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -35,6 +35,7 @@ def test_a_packet_comes_back(made: tuple[CodePacket, int]) -> None:
     packet, bits = made
     packed = pack(packet, bits)
     assert unpack(packed, bits) == packet
+    assert shape(packed) == packet.codes.shape
     n_codes = packet.codes.size + packet.redundant.size
     assert len(packed) == 5 + (n_codes * bits + 7) // 8
 

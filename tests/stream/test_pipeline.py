@@ -2,86 +2,37 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from sottovoce.stream import pipeline
-from sottovoce.stream.codefile import CodeReader, CodeWriter
-from sottovoce.stream.engine import ECHO, EchoEngine, Work
+from sottovoce.stream.codefile import CodeParser, CodeWriter
+from sottovoce.stream.conceal import SILENT_DB
+from sottovoce.stream.engine import ECHO, KINDS, EchoEngine, Kind, Work
 from sottovoce.stream.errors import AudioFileError, EngineStopped, PacketError
-from sottovoce.stream.frames import Codes, Frame, Pcm
-from sottovoce.stream.generation import Generation
-from sottovoce.stream.loop import EngineLoop, Session
+from sottovoce.stream.frames import Codes, Frame, Mel, Pcm
+from sottovoce.stream.loop import Session
 from sottovoce.stream.pacing import paced
 from sottovoce.stream.packer import Dial
 from sottovoce.stream.packet import CodePacket, pack, unpack
 from sottovoce.stream.pipeline import Settings, Taps
 from sottovoce.stream.statistics import Statistics
 from support import virtual_time
-
-N = ECHO.frame_samples
-BIN_HZ = ECHO.rate_hz * ECHO.mels_per_frame / N
-
-
-def tone(n_samples: int, bin_: int = 8, amplitude: float = 0.5) -> Pcm:
-    phase = 2 * np.pi * bin_ * BIN_HZ * np.arange(n_samples) / ECHO.rate_hz
-    return (amplitude * np.sin(phase)).astype(np.float32)
-
-
-def noise(n_samples: int) -> Pcm:
-    return np.random.default_rng(3).normal(0, 0.1, n_samples).astype(np.float32)
-
-
-async def blocks(pcm: Pcm, *cuts: int) -> AsyncIterator[Pcm]:
-    for block in np.split(pcm, sorted(cuts)):
-        yield block
-
-
-class Ear:
-    """A sink that remembers."""
-
-    def __init__(self, wait: Callable[[], Awaitable[None]] | None = None) -> None:
-        self.frames: list[Frame[Pcm]] = []
-        self.heard_s: list[float] = []
-        self._wait = wait
-
-    async def __call__(self, frame: Frame[Pcm]) -> None:
-        if self._wait:
-            await self._wait()
-        self.frames.append(frame)
-        self.heard_s.append(virtual_time.now_s())
-
-    @property
-    def pcm(self) -> Pcm:
-        return np.concatenate([np.zeros(0, np.float32), *(frame.data for frame in self.frames)])
-
-
-def run(use: Callable[[Session], Coroutine[Any, Any, None]], engine: EchoEngine | None = None) -> None:
-    """Run ``use`` with a session of an echo engine, in virtual time."""
-
-    async def main() -> None:
-        async with EngineLoop(engine or EchoEngine(), asyncio.get_running_loop().time) as loop:
-            virtual_time.hold_for(lambda: loop.waiting > 0)
-            try:
-                with loop.open() as session:
-                    await use(session)
-            finally:
-                virtual_time.hold_for(lambda: True)  # the thread is about to end
-
-    virtual_time.run(main())
+from support.conversation import Ear, N, blocks, noise, run, tone
 
 
 async def looped(session: Session, pcm: Pcm, setting: Settings, *cuts: int, **more: Any) -> tuple[Pcm, Statistics]:
     ear, statistics = Ear(), Statistics(session.descriptor)
-    result = await pipeline.loopback(
+    n_samples = await pipeline.loopback(
         blocks(pcm, *cuts), ear, session, setting, statistics, clock=virtual_time.now_s, **more
     )
-    assert (result.n_samples_in, result.n_samples_out) == (len(pcm), len(ear.pcm))
+    assert n_samples == len(pcm)
     return ear.pcm, statistics
 
 
@@ -131,15 +82,15 @@ def test_encode_then_decode_is_loopback(setting: Settings, n_samples: int) -> No
 
         statistics = Statistics(session.descriptor)
         writer.finish(await pipeline.encode(blocks(pcm, 100), append, session, setting, statistics))
-        file.seek(0)
-        reader = CodeReader(file, session.descriptor)
+        parser = CodeParser()
 
         async def packets() -> AsyncIterator[bytes]:
-            for packed in reader:
-                yield packed
+            for byte in file.getvalue():
+                for packed in parser.feed(bytes([byte])):
+                    yield packed
 
         ear = Ear()
-        n = await pipeline.decode(packets(), ear, session, setting, statistics, lambda: reader.n_samples)
+        n = await pipeline.decode(packets(), ear, session, setting, statistics, lambda: parser.n_samples)
         assert n == n_samples
         assert np.array_equal(ear.pcm, expected)
 
@@ -157,7 +108,7 @@ def test_losses_change_the_sound_and_not_its_length(loss: float, redundancy: int
         assert np.isfinite(heard).all()
         conceal, counters = statistics.conceal, statistics.counters
         assert counters["packets_lost"] > 0
-        assert statistics.dropped["sent.lost"] == counters["packets_lost"]
+        assert statistics.dropped["sent.lost"] == conceal.repaired + conceal.concealed
         assert conceal.received + conceal.repaired + conceal.concealed == counters["frames_sent"]
         assert (conceal.repaired > 0) == (redundancy > 0 and loss < 1)
         if loss == 1:
@@ -175,7 +126,9 @@ def test_a_dead_line_falls_silent() -> None:
 
         ear = Ear()
         statistics = Statistics(ECHO)
-        await pipeline.decode(packets(), ear, session, Settings(aligned=False), statistics)
+        seen: list[Frame[Mel]] = []
+        taps = Taps(mel_out=seen.append)
+        await pipeline.decode(packets(), ear, session, Settings(aligned=False), statistics, taps=taps)
         loud = [float(np.abs(frame.data).max()) for frame in ear.frames]
         assert len(loud) == 21
         assert loud[0] > 0.5
@@ -183,6 +136,9 @@ def test_a_dead_line_falls_silent() -> None:
         assert loud[1:9] == sorted(loud[1:9], reverse=True)
         assert max(loud[9:20]) == 0
         assert [frame.concealed for frame in ear.frames] == [False] + [True] * 19 + [False]
+        # Within a frame it is a slope: each mel frame is as much below the one before as the next is below it.
+        db = 20 / np.log(10) * np.array([mel.data.max(axis=1) for mel in seen[:2]])
+        assert np.allclose(np.diff(db[1], prepend=db[0, -1]), -SILENT_DB * (ECHO.frame_ms / 200) ** 2 / 4, atol=1e-3)
 
     run(use)
 
@@ -288,6 +244,28 @@ def test_live_capture_drops_its_oldest_and_nothing_behind_it_does() -> None:
     run(use)
 
 
+@pytest.mark.parametrize(("pauses_s", "lost"), [([0.1] * 20 + [0.0] * 20, 16), ([0.1] * 20 + [0.0] * 4, 0)])
+def test_a_live_file_has_silence_where_frames_were_lost_and_stays_in_step(pauses_s: list[float], lost: int) -> None:
+    said = np.concatenate([tone(N, 1 + i) for i in range(len(pauses_s))])
+
+    async def source() -> AsyncIterator[Pcm]:
+        for pause_s, frame in zip(pauses_s, np.split(said, len(pauses_s)), strict=True):
+            if pause_s:
+                await asyncio.sleep(pause_s)
+            yield frame
+
+    async def use(session: Session) -> None:
+        ear, statistics = Ear(), Statistics(ECHO)
+        await pipeline.loopback(source(), ear, session, Settings(live=True), statistics)
+        assert len(ear.pcm) == len(said)
+        spectra = np.abs(np.fft.rfft(ear.pcm.reshape(-1, N // 4))).reshape(-1, 4, N // 8 + 1).min(axis=1)
+        loudest, silent = spectra.argmax(axis=1), spectra.max(axis=1) < 1e-3
+        assert silent.sum() == statistics.dropped.get("captured.overflow", 0) == lost
+        assert np.array_equal(loudest[~silent], np.arange(1, len(pauses_s) + 1)[~silent])
+
+    run(use)
+
+
 def test_live_in_time_nothing_is_dropped_and_no_time_is_lost() -> None:
     async def use(session: Session) -> None:
         ear, statistics = Ear(), Statistics(ECHO)
@@ -302,41 +280,37 @@ def test_live_in_time_nothing_is_dropped_and_no_time_is_lost() -> None:
     run(use)
 
 
-def test_after_a_cancel_no_old_sample_is_heard() -> None:
-    low, high = 5, 40  # bins of the tones before and after
-    slow = 0.02
-
+@pytest.mark.parametrize("sink_s", [0.0, 0.005])
+@pytest.mark.parametrize(
+    ("frames_per_packet", "redundancy", "burst"), [(1, 0, None), (4, 0, None), (3, 2, 1.0), (1, 3, 1.0), (2, 1, 4.0)]
+)
+def test_the_delays_of_the_stages_add_up_to_the_age_of_each_frame(
+    frames_per_packet: int, redundancy: int, burst: float | None, sink_s: float
+) -> None:
     async def use(session: Session) -> None:
-        for at_s in (1.001, 1.011, 1.033, 1.05):  # at different places in a frame
-            generation = Generation()
-            block = N // 4
-            n_low = int(at_s * ECHO.rate_hz) // block * block  # the blocks that came before the cancel
-            said = np.concatenate([tone(n_low, low), tone(40 * N, high)])
-            ear, statistics = Ear(lambda: asyncio.sleep(slow)), Statistics(ECHO)
-            source = paced(blocks(said), ECHO.rate_hz, block, virtual_time.now_s)
-            began_s = virtual_time.now_s()
-            setting = Settings(live=True, aligned=False, redundancy=2, frames_per_packet=2)
-            task = asyncio.create_task(
-                pipeline.loopback(
-                    source, ear, session, setting, statistics, generation=generation, clock=virtual_time.now_s
-                )
-            )
-            await asyncio.sleep(at_s)
-            generation.cancel()
-            cancelled_s = virtual_time.now_s()
-            await task
-            assert cancelled_s == pytest.approx(began_s + at_s)
-            after = [f for f, s in zip(ear.frames, ear.heard_s, strict=True) if s > cancelled_s + slow]
-            assert len(after) > 20
-            assert all(frame.generation == 1 for frame in after)
-            old = [frame for frame in ear.frames if frame.generation == 0]
-            assert old
-            assert np.abs(np.concatenate([frame.data for frame in old])).max() > 0.3
-            assert np.abs(after[0].data[: ECHO.delay_samples]).max() == 0  # not even the vocoder's tail
-            for frame in after[1:]:
-                spectrum = np.abs(np.fft.rfft(frame.data))
-                assert spectrum[low * 4] < 1e-3 * spectrum[high * 4]
-            assert sum(n for reason, n in statistics.dropped.items() if reason.endswith("stale")) > 0
+        ear, statistics = Ear(lambda: asyncio.sleep(sink_s)), Statistics(ECHO)
+        source = paced(blocks(tone(26 * N)), ECHO.rate_hz, N, virtual_time.now_s)
+        setting = Settings(
+            frames_per_packet=frames_per_packet,
+            redundancy=redundancy,
+            loss=0.4 if burst else 0.0,
+            burst=burst,
+            seed=2,
+            aligned=False,
+        )
+        await pipeline.loopback(source, ear, session, setting, statistics, clock=virtual_time.now_s)
+        born_s = np.arange(1, 27) * ECHO.frame_ms / 1000
+        assert np.allclose([frame.born_s for frame in ear.frames], born_s)
+        assert statistics.age.total_s == pytest.approx(sum(ear.heard_s) - born_s.sum())
+        assert statistics.age.total_s == pytest.approx(sum(stage.total_s for stage in statistics.stages.values()))
+        assert {stage.summary().n for stage in statistics.stages.values()} == {26}
+        n = frames_per_packet
+        waited = sum(min((i // n + 1) * n, 26) - 1 - i for i in range(26))  # for the newest frame of its packet
+        assert statistics.stages["pack"].total_s == pytest.approx(waited * ECHO.frame_ms / 1000)
+        assert statistics.stages["mel"].total_s == pytest.approx(0)
+        assert (statistics.conceal.repaired > 0) == (redundancy > 0)
+        # A single lost packet is held back until the next one repairs all of it; a burst outlasts the patience.
+        assert (statistics.conceal.concealed > 0) == (burst == 4.0)
 
     run(use)
 
@@ -357,7 +331,10 @@ def test_the_dial_turns_the_bitrate_on_the_way_and_taps_see_it() -> None:
         assert books[-10:] == [8] * 10
         assert set(books) == {1, 8}
         assert all((frame.data[0] >= 0).sum() == frame.books for frame in seen)
-        assert statistics.wire_bitrate > ECHO.bitrate(1)
+        bits = sum(len(frame.data) * frame.books for frame in seen if frame.books) * ECHO.bits_per_code
+        assert statistics.counters["code_bits"] == bits
+        assert ECHO.bitrate(1) < statistics.code_bitrate < ECHO.bitrate()
+        assert statistics.code_bitrate < statistics.wire_bitrate
 
     run(use)
 
@@ -381,11 +358,12 @@ def test_packets_end_their_talk() -> None:
 
 
 def test_a_frame_is_due_by_its_age() -> None:
-    dues: list[float] = []
+    dues: dict[Kind, list[float]] = {kind: [] for kind in KINDS}
 
     class Watching(EchoEngine):
-        def step(self, work: Any) -> Any:
-            dues.extend(piece.due_s for piece in work if isinstance(piece, Work) and piece.kind == "vocode")
+        def step(self, work: Sequence[Work]) -> list[NDArray[Any]]:
+            for piece in work:
+                dues[piece.kind].append(piece.due_s)
             return super().step(work)
 
     async def use(session: Session) -> None:
@@ -393,6 +371,7 @@ def test_a_frame_is_due_by_its_age() -> None:
         await pipeline.loopback(
             source, Ear(), session, Settings(aligned=False), Statistics(ECHO), clock=virtual_time.now_s
         )
-        assert np.allclose(dues, np.arange(2, 7) * ECHO.frame_ms / 1000)
+        for kind in KINDS:
+            assert np.allclose(dues[kind], np.arange(2, 7) * ECHO.frame_ms / 1000), kind
 
     run(use, Watching())

@@ -1,6 +1,7 @@
 """Reblock, trim, dial and packer, generation, loss, pacing, errors: each small, each with its own promise."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from sottovoce.stream import errors
 from sottovoce.stream.align import Trim
 from sottovoce.stream.engine import ECHO
-from sottovoce.stream.errors import PacketError, SottovoceError
+from sottovoce.stream.errors import SottovoceError
 from sottovoce.stream.frames import MEL_FLOOR, Frame, Pcm, Reblock
 from sottovoce.stream.generation import Generation
 from sottovoce.stream.loss import GilbertLoss
@@ -63,6 +64,14 @@ def test_trim_gives_the_original_back(delay: int, frame: int, n_samples: int, cu
     assert len(trim.finish(n_samples)) == 0
 
 
+def test_trim_gives_no_sample_too_many() -> None:
+    trim = Trim(0, 4)
+    assert len(trim.push(np.ones(100, np.float32))) == 96
+    with pytest.raises(ValueError, match="96 samples of 10"):
+        trim.finish(10)
+    assert len(trim.finish(96)) == 0
+
+
 def test_trim_without_an_end_gives_what_there_is() -> None:
     trim = Trim(3, 4)
     first = trim.push(np.arange(10, dtype=np.float32))
@@ -89,7 +98,8 @@ def test_redundancy_holds_the_newest_codes_first_and_nothing_of_what_was_cancell
     packets = [unpack(packed, ECHO.bits_per_code) for packed in packer.push(codes[:8])]
     assert [list(p.redundant) for p in packets] == [[], [1, 0], [3, 2, 1, 0], [5, 4, 3, 2]]
     list(packer.push(codes[8:9]))
-    packer.restart()
+    assert packer.restart() == 1
+    assert packer.restart() == 0
     (packed,) = packer.push(codes[9:11])
     packet = unpack(packed, ECHO.bits_per_code)
     assert (packet.seq, list(packet.codes[:, 0]), list(packet.redundant)) == (8, [9, 10], [])
@@ -97,6 +107,9 @@ def test_redundancy_holds_the_newest_codes_first_and_nothing_of_what_was_cancell
     last = unpack(packer.finish(), ECHO.bits_per_code)
     assert (last.end_of_talk, last.seq, len(last.codes)) == (True, 10, 1)
     assert list(last.redundant) == [10, 9]
+    (packed,) = packer.push(codes[12:14])
+    next_talk = unpack(packed, ECHO.bits_per_code)
+    assert (next_talk.seq, list(next_talk.redundant)) == (11, [])
 
 
 def test_a_cancelled_generation_is_stale() -> None:
@@ -159,11 +172,8 @@ def test_fading_is_a_slope_down_to_the_floor() -> None:
 
 def test_every_error_has_an_exit_code_and_stands_in_the_tree() -> None:
     exceptions = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, Exception)]
-    kinds = [kind for kind in exceptions if issubclass(kind, SottovoceError)]
-    assert kinds == exceptions
-    assert all(1 <= kind.exit_code < 64 for kind in kinds)
-    assert errors.__doc__ is not None
-    for kind in kinds:
-        assert f"{kind.__name__} " in errors.__doc__
-        assert f"exit {kind.exit_code}" in errors.__doc__
-    assert issubclass(PacketError, SottovoceError)
+    assert all(issubclass(kind, SottovoceError) for kind in exceptions)
+    told = re.findall(r"^ *\* (\w+) +exit (\d+)", errors.__doc__ or "", re.MULTILINE)
+    assert dict(told) == {kind.__name__: str(kind.exit_code) for kind in exceptions}
+    assert len(told) == len(exceptions)
+    assert all(1 <= kind.exit_code < 64 for kind in exceptions)

@@ -1,11 +1,13 @@
 """Figures are right, and take no more memory the longer it runs."""
 
+import math
+
 import numpy as np
 import pytest
 
 from sottovoce.stream.channel import Channel
 from sottovoce.stream.engine import ECHO
-from sottovoce.stream.statistics import SILENCE_DBFS, CodeUsage, Latency, Level, Statistics
+from sottovoce.stream.statistics import RECENT_S, SILENCE_DBFS, CodeUsage, Latency, Level, Statistics
 
 
 def test_percentiles_are_over_the_newest_and_the_maximum_over_all() -> None:
@@ -50,12 +52,34 @@ def test_drops_are_named_after_their_channel() -> None:
     channel: Channel[int] = Channel(1, name="captured")
     statistics.watch(channel)
     channel.drop("stale", 2)
+    channel.drop("lost", 0)
     assert statistics.dropped == {"captured.stale": 2}
+    another: Channel[int] = Channel(1, name="captured")
+    statistics.watch(another)
+    another.drop("stale", 3)
+    assert statistics.dropped == {"captured.stale": 5}
     assert statistics.stage("mel") is statistics.stage("mel")
 
 
 def test_the_bitrate_on_the_wire_counts_headers() -> None:
     statistics = Statistics(ECHO)
     assert statistics.wire_bitrate == 0
-    statistics.counters.update(frames_sent=1000, packet_bytes=1000 * 15)
-    assert statistics.wire_bitrate == pytest.approx(15 * 8 * ECHO.frame_rate_hz)
+    statistics.sent(n_bytes=30, n_frames=2, books=8)
+    statistics.sent(n_bytes=5, n_frames=0, books=8)
+    statistics.sent(n_bytes=10, n_frames=1, books=2)
+    assert statistics.wire_bitrate == pytest.approx(45 / 3 * 8 * ECHO.frame_rate_hz)
+    assert statistics.code_bitrate == pytest.approx((ECHO.bitrate(8) * 2 + ECHO.bitrate(2)) / 3)
+    assert statistics.counters == {"packets": 3, "packet_bytes": 45, "frames_sent": 3, "code_bits": 180}
+
+
+def test_the_present_bitrate_follows_the_dial() -> None:
+    statistics = Statistics(ECHO)
+    assert statistics.recent_wire_bitrate == statistics.code_bitrate == 0
+    n_frames = math.ceil(RECENT_S * ECHO.frame_rate_hz)
+    for _ in range(10 * n_frames):
+        statistics.sent(n_bytes=15, n_frames=1, books=8)
+    assert statistics.recent_wire_bitrate == pytest.approx(15 * 8 * ECHO.frame_rate_hz)
+    for _ in range(n_frames):
+        statistics.sent(n_bytes=7, n_frames=1, books=1)
+    assert statistics.recent_wire_bitrate == pytest.approx(7 * 8 * ECHO.frame_rate_hz)
+    assert statistics.wire_bitrate > 14 * 8 * ECHO.frame_rate_hz

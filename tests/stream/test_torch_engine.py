@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sottovoce.models.codec import Codec, MelCodec
 from sottovoce.models.config import TINY
-from sottovoce.models.vocoder import HiFiGan
+from sottovoce.models.hifigan import HiFiGan
 from sottovoce.stream.engine import KINDS, Kind, Work
 from sottovoce.stream.errors import NoSlot, WeightsError
 from sottovoce.stream.torch_engine import TorchEngine

@@ -1,7 +1,7 @@
 """A sound card that is not there: a PulseAudio of its own, with a microphone and a speaker on one wire.
 
-The wire is a null sink of two channels. What is played into ``mouth`` is the left one, which is also what the
-microphone hears; what the program plays is the right one. Recording the wire gives both on one clock, so that
+The wire is a null sink of three channels. What is played into the `MOUTH` is one of them, which is also what the
+microphone hears; what the program plays are the other two. Recording the wire gives all on one clock, so that
 the delay between them can be measured to the sample. PortAudio reaches it through ALSA's ``pulse`` plugin.
 """
 
@@ -17,17 +17,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from support.stalls import hurry
+
 RATE_HZ = 48_000
+CHANNELS = ("front-left", "front-right", "rear-center")
+MOUTH = "rear-center"
 _MODULES = (
     "module-native-protocol-unix",
-    f"module-null-sink sink_name=wire rate={RATE_HZ} channels=2 channel_map=front-left,front-right",
-    "module-remap-sink sink_name=mouth master=wire channels=1 channel_map=mono master_channel_map=front-left remix=no",
-    "module-remap-sink sink_name=ear master=wire channels=1 channel_map=mono master_channel_map=front-right remix=no",
+    f"module-null-sink sink_name=wire rate={RATE_HZ} channels={len(CHANNELS)} channel_map={','.join(CHANNELS)}",
     "module-remap-source source_name=mic master=wire.monitor channels=1 channel_map=mono "
-    "master_channel_map=front-left remix=no",
+    f"master_channel_map={MOUTH} remix=no",
 )
-# PulseAudio works in blocks as short as its most impatient client wants; player and recorder are patient.
-_PATIENCE = "--latency-msec=200"
+# Streams are to be heard on the channels that they name and on no other.
+_DAEMON = "enable-remixing = no\nenable-lfe-remixing = no\n"
+# PulseAudio works in blocks as short as its most impatient client wants. PortAudio asks for 10 ms, and begins with
+# 10 ms, also after an underflow: where the sink then takes all of that at once, it underflows again, and for ever.
+# One stall of the machine became thousands of underflows. A real card takes its sound little by little; so does
+# the wire, because whoever records it wants half as much. The player is patient.
+_RECORDER_LATENCY = "--latency-msec=5"
+_PLAYER_LATENCY = "--latency-msec=200"
 
 
 def why_not() -> str | None:
@@ -55,11 +63,14 @@ class VirtualCard:
         runtime.mkdir(mode=0o700)
         config = folder / ".asoundrc"
         config.write_text("pcm.!default { type pulse }\nctl.!default { type pulse }\n")
+        daemon = folder / "daemon.conf"
+        daemon.write_text(_DAEMON)
         self.environment = {
             **os.environ,
             "HOME": str(folder),
             "XDG_RUNTIME_DIR": str(runtime),
             "PULSE_RUNTIME_PATH": str(runtime / "pulse"),
+            "PULSE_CONFIG": str(daemon),
         }
         self.environment.pop("PULSE_SERVER", None)
         loads = [part for module in _MODULES for part in ("-L", module)]
@@ -72,8 +83,9 @@ class VirtualCard:
         while not self._answers():
             assert self.server.poll() is None, "pulseaudio did not start"
             assert time.monotonic() < give_up_s, "pulseaudio does not answer"
-        self._control("set-default-sink", "ear")
+        self._control("set-default-sink", "wire")
         self._control("set-default-source", "mic")
+        hurry(self.server.pid)  # a real card waits for no processor
 
     def unplug(self) -> None:
         """Take the card away under whoever uses it."""
@@ -83,7 +95,7 @@ class VirtualCard:
     @contextmanager
     def speaking(self, sound: Path) -> Iterator[None]:
         """Play ``sound`` into the microphone while inside."""
-        with self._running("paplay", "-d", "mouth", _PATIENCE, str(sound)):
+        with self._running("paplay", "-d", "wire", f"--channel-map={MOUTH}", "--no-remix", _PLAYER_LATENCY, str(sound)):
             yield
 
     @contextmanager
@@ -91,10 +103,17 @@ class VirtualCard:
         """Record the wire into a raw file while inside."""
         path = self.folder / "wire.raw"
         with path.open("wb") as file, self._running(
-            "parec", "-d", "wire.monitor", f"--rate={RATE_HZ}", "--channels=2", "--format=s16le", "--raw", _PATIENCE,
-            stdout=file,
+            "parec", "-d", "wire.monitor", f"--rate={RATE_HZ}", f"--channels={len(CHANNELS)}",
+            f"--channel-map={','.join(CHANNELS)}", "--format=s16le", "--raw", _RECORDER_LATENCY, stdout=file,
         ):  # fmt: skip
             yield path
+
+    def hears(self, pid: int) -> bool:
+        """Whether the program ``pid`` has opened its microphone."""
+        found = subprocess.run(
+            ["pactl", "list", "source-outputs"], env=self.environment, capture_output=True, text=True, check=False
+        )
+        return f'application.process.id = "{pid}"' in found.stdout
 
     def close(self) -> None:
         """End the server, by its own process id."""
@@ -134,8 +153,9 @@ def chirps(seconds: float) -> NDArray[np.float32]:
 
 
 def delay_ms(wire: Path) -> float:
-    """How much later the right channel says what the left one said."""
-    both = np.fromfile(wire, "<i2").reshape(-1, 2).astype(np.float64)[3 * RATE_HZ :]
+    """How much later the program says what the mouth said."""
+    played = np.fromfile(wire, "<i2").reshape(-1, len(CHANNELS)).astype(np.float64)[3 * RATE_HZ :]
+    both = played[:, [CHANNELS.index(MOUTH), 0]]
     n = len(both) // 48 * 48
     envelopes = np.sqrt((both[:n].reshape(-1, 48, 2) ** 2).mean(axis=1))  # one value a millisecond
     said, heard = (envelopes - envelopes.mean(axis=0)).T

@@ -1,5 +1,6 @@
 """The loops, tiny and on CPU: they learn, they resume exactly, they stop at what cannot be mended."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from sottovoce.models.checkpoint import load_codec, load_net, save
-from sottovoce.models.config import TINY
+from sottovoce.models.config import TINY, VOCODERS, Preset
 from sottovoce.training import codec, evaluate, vocoder
 from sottovoce.training.run import Diverged, Run
 from sottovoce.training.rvq_table import compare
@@ -22,9 +23,12 @@ def codec_run(data: Path, out: Path, steps: int, stop_at: int | None = None) -> 
     return codec.train(TINY, config, data, Run(out, stop_at or steps, math.inf, save_every_s=0, log_every=1))
 
 
-def vocoder_run(data: Path, out: Path, steps: int, stop_at: int | None = None) -> nn.Module:
-    config = vocoder.Config(steps=steps, judged_from=2, batch=2, clip_s=0.2, judge_width=4)
-    return vocoder.train(TINY, config, data, Run(out, stop_at or steps, math.inf, save_every_s=0, log_every=1))
+VOCOS = dataclasses.replace(TINY, vocoder=VOCODERS["tiny"]["vocos"])
+
+
+def vocoder_run(data: Path, out: Path, steps: int, stop_at: int | None = None, preset: Preset = VOCOS) -> nn.Module:
+    config = vocoder.Config(steps=steps, judged_from=2, batch=2, clip_s=0.2, judged_s=0.15, judge_width=4)
+    return vocoder.train(preset, config, data, Run(out, stop_at or steps, math.inf, save_every_s=0, log_every=1))
 
 
 def logged(out: Path) -> list[dict[str, float]]:
@@ -42,6 +46,21 @@ def test_a_resumed_run_is_an_uninterrupted_one(train: "object", packed: Path, tm
     assert [row["step"] for row in logged(tmp_path / "broken")] == list(range(6))
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")
+def test_both_loops_run_and_resume_on_a_gpu(packed: Path, tmp_path: Path) -> None:
+    """Not bit for bit as on CPU: sums on a GPU have no fixed order."""
+    for_codec = codec.Config(steps=6, batch=4, clip_s=0.5, start_batches=4, device="cuda")
+    for_vocoder = vocoder.Config(steps=6, judged_from=2, batch=2, clip_s=0.2, judged_s=0.15, device="cuda")
+    for stop_at in (3, 6):
+        net = codec.train(TINY, for_codec, packed, Run(tmp_path / "codec", stop_at, math.inf, log_every=1))
+        vocoder.train(VOCOS, for_vocoder, packed, Run(tmp_path / "vocoder", stop_at, math.inf, log_every=1), net)
+    assert next(net.parameters()).device.type == "cuda"
+    assert [row["step"] for row in logged(tmp_path / "vocoder")] == list(range(6))
+    save(tmp_path / "tiny-codec.safetensors", net, TINY, "codec", {})
+    assert next(load_net(tmp_path / "tiny-codec.safetensors").parameters()).device.type == "cpu"
+
+
 def test_the_codec_learns(packed: Path, tmp_path: Path) -> None:
     config = codec.Config(steps=80, batch=4, clip_s=0.5, start_batches=4, lr=4e-3)
     codec.train(TINY, config, packed, Run(tmp_path, 80, math.inf, log_every=1))
@@ -49,9 +68,10 @@ def test_the_codec_learns(packed: Path, tmp_path: Path) -> None:
     assert sum(distances[-20:]) < 0.75 * sum(distances[:20])
 
 
-def test_the_vocoder_learns(packed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", [TINY, VOCOS], ids=["hifigan", "vocos"])
+def test_the_vocoder_learns(preset: Preset, packed: Path, tmp_path: Path) -> None:
     config = vocoder.Config(steps=40, judged_from=40, batch=2, clip_s=0.2)
-    vocoder.train(TINY, config, packed, Run(tmp_path, 40, math.inf, log_every=1))
+    vocoder.train(preset, config, packed, Run(tmp_path, 40, math.inf, log_every=1))
     rows = logged(tmp_path)
     assert rows[-1]["spectrum"] < 0.8 * rows[0]["spectrum"]
 

@@ -1,0 +1,83 @@
+"""SIGTERM and SIGHUP end the program the way Ctrl-C does: everything is closed, and nothing half-written stays."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Coroutine
+from functools import partial
+from types import FrameType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Ended(KeyboardInterrupt):
+    """A signal came that ends the program."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+_cancel: Callable[[int], None] | None = None  # what runs on an event loop; a signal handler has nowhere else to look
+
+
+def hear() -> None:
+    """From now on those signals raise `Ended`, but for what who started us wants ignored (``nohup``)."""
+    for number in _ENDING:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _end)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """``asyncio.run``, but a signal cancels ``main``: an exception would tear a task out of the middle of its work.
+
+    Raises:
+        Ended: by a signal, after `hear`.
+        KeyboardInterrupt: by Ctrl-C.
+    """
+    import asyncio  # slow: not before Ctrl-C is heard
+
+    global _cancel
+    ended: list[int] = []
+    wake: Callable[[], object] = _nothing  # while the event loop does not run
+
+    def cancel(number: int) -> None:
+        ended.append(number)
+        wake()
+
+    async def until_a_signal() -> T:
+        nonlocal wake
+        task = asyncio.current_task()
+        assert task is not None
+        wake = partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel)
+        if ended:  # before there was anything to cancel
+            wake()
+        try:
+            return await main
+        finally:
+            wake = _nothing
+
+    _cancel = cancel
+    try:
+        result = asyncio.run(until_a_signal())
+    except BaseException:  # cancelled, or what went wrong because of that: a terminal that is closed cannot be drawn on
+        if not ended:
+            raise
+    finally:
+        _cancel = None
+    if ended:
+        raise Ended(ended[0])
+    return result
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    if _cancel is None:
+        raise Ended(number)
+    _cancel(number)
+
+
+def _nothing() -> None:
+    pass
