@@ -45,7 +45,8 @@ def loopback(options: LoopbackOptions) -> None:
     """Carry it out, then print what there is to know.
 
     Raises:
-        SottovoceError: a file, a device, the weights or the options are at fault. No output file is left.
+        SottovoceError: a file, a device, the weights or the options are at fault. No output file is left, but for the sound
+            where only the picture could not be written in the end.
     """
     check_apart(options.ends.input, options.ends.output, options.picture)
     check_ends(options.ends)
