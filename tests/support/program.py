@@ -28,8 +28,9 @@ def script(text: str, *arguments: object) -> list[str]:
 
 
 def interruptible() -> None:
-    """As ``preexec_fn``: the program hears Ctrl-C, even where a shell started us with SIGINT ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """As ``preexec_fn``: the program hears what ends it, even where we were started with that ignored (``&``, ``nohup``)."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
