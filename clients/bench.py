@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sottovoce.stream.engine import KINDS, Engine, Kind, Work
 
-from .engines import ECHO, EngineOptions, make_engine
+from .engines import ECHO, PACKAGES, EngineOptions, choose_backend, make_engine
 from .pipes import say
 
 
@@ -78,7 +78,7 @@ def bench(options: EngineOptions, n_steps: int = 500, warm_up: int = 50) -> Benc
         conditions={
             "cpu": processor(),
             "python": platform.python_version(),
-            "torch": "not used" if options.preset == ECHO else metadata.version("torch"),
+            "backend": _backend(options),
             "threads": options.threads,
             "dtype": "float32",
             "preset": descriptor.preset,
@@ -89,6 +89,13 @@ def bench(options: EngineOptions, n_steps: int = 500, warm_up: int = 50) -> Benc
             "warm_up": warm_up,
         },
     )
+
+
+def _backend(options: EngineOptions) -> str:
+    if options.preset == ECHO:
+        return ECHO
+    package = PACKAGES[choose_backend(options)][0]
+    return f"{package} {metadata.version(package)}"
 
 
 def print_bench(result: Bench, as_json: bool) -> None:

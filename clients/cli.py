@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -156,7 +156,8 @@ def _parser() -> ArgumentParser:
 def _add_engine(parser: ArgumentParser, preset: bool = True) -> None:
     if preset:
         parser.add_argument("--preset", default="base", help="codec: base (default) or micro")
-        parser.add_argument("--engine", choices=("torch", "echo"), default="torch", help=SUPPRESS)
+    parser.add_argument("--backend", choices=("onnx", "torch", "echo"), metavar="{onnx,torch}",
+                        help="what runs the models; default: onnx where it is installed and fits")  # fmt: skip
     parser.add_argument("--vocoder", choices=("neural", "griffin-lim"), help="default: neural where it has weights")
     parser.add_argument("--weights", type=_path, metavar="DIR", help="folder of the weights; default: our own")
     parser.add_argument("--threads", type=_threads, default=1, metavar="N", help="for the models; default 1")
@@ -251,8 +252,10 @@ def _engine(arguments: Namespace) -> EngineOptions:
     from .engines import ECHO, EngineOptions
 
     preset = getattr(arguments, "preset", "base")  # decode takes the one that the file names
+    echo = arguments.backend == ECHO
     return EngineOptions(
-        preset=ECHO if getattr(arguments, "engine", "torch") == "echo" else preset,
+        preset=ECHO if echo else preset,
+        backend=None if echo else arguments.backend,
         vocoder=arguments.vocoder,
         threads=arguments.threads,
         weights=arguments.weights,

@@ -1,8 +1,10 @@
-"""Which engine does the work. Torch is imported only here, only through `sottovoce.stream`, and only when asked for."""
+"""Which engine does the work. What runs the models is imported only here, only through `sottovoce.stream`, and only when
+asked for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -10,10 +12,12 @@ from sottovoce.stream.descriptor import Descriptor
 from sottovoce.stream.engine import EchoEngine, Engine
 from sottovoce.stream.errors import UsageError, WeightsError
 
+Backend = Literal["onnx", "torch"]
 Vocoder = Literal["neural", "griffin-lim"]
 VOCODERS: tuple[Vocoder, ...] = get_args(Vocoder)
 PRESETS = ("base", "micro")
 ECHO = "echo"
+PACKAGES: dict[Backend, tuple[str, ...]] = {"onnx": ("onnxruntime", "onnx"), "torch": ("torch",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,8 @@ class EngineOptions:
     """What a person may choose of the engine."""
 
     preset: str = "base"
+    backend: Backend | None = None
+    "None: see `choose_backend`."
     vocoder: Vocoder | None = None
     "None: neural where its weights are there."
     threads: int = 1
@@ -29,21 +35,47 @@ class EngineOptions:
 
 
 def make_engine(options: EngineOptions, rows: int = 1) -> Engine:
-    """The engine of a preset, ready to step; ``echo`` needs neither torch nor weights.
+    """The engine of a preset, ready to step; ``echo`` needs no weights, and nothing to run them.
 
     Raises:
-        WeightsError: torch, or the weights, are not there, or they do not fit.
-        UsageError: there is no such preset.
+        WeightsError: what runs the models, or the weights, are not there, or they do not fit.
+        UsageError: there is no such preset, or the backend cannot do what is asked for.
     """
     if options.preset == ECHO:
         return EchoEngine(rows)
     if options.preset not in PRESETS:
         raise UsageError(f"there is no preset {options.preset!r}; choose one of {', '.join(PRESETS)}")
-    try:
-        from sottovoce.stream.torch_engine import TorchEngine
-    except ImportError as error:
-        raise WeightsError(f"PyTorch is missing ({error}); pip install 'sottovoce[engine]'") from error
+    if choose_backend(options) == "onnx":
+        if options.vocoder == "griffin-lim":
+            raise UsageError("Griffin-Lim runs on torch alone: leave out --backend onnx, or --vocoder griffin-lim")
+        from sottovoce.stream.onnx_engine import OnnxEngine
+
+        return OnnxEngine(options.preset, rows, options.threads, options.weights)
+    from sottovoce.stream.torch_engine import TorchEngine
+
     return TorchEngine(options.preset, rows, options.threads, options.vocoder, options.weights)
+
+
+def choose_backend(options: EngineOptions) -> Backend:
+    """``onnx`` where it is installed and there is a neural vocoder to run: it takes a third of torch's time. Else ``torch``.
+
+    Raises:
+        WeightsError: what is asked for, or needed, is not installed.
+    """
+    have = {backend for backend, packages in PACKAGES.items() if all(find_spec(package) for package in packages)}
+    if options.backend:
+        chosen: Backend = options.backend
+    else:
+        folder = options.weights
+        silent = folder is not None and not (folder / f"{options.preset}-vocoder.safetensors").exists()
+        needs_torch = options.vocoder == "griffin-lim" or (silent and options.vocoder is None and "torch" in have)
+        chosen = "torch" if needs_torch or (have == {"torch"}) else "onnx"
+    if chosen not in have:
+        extra = "engine" if chosen == "onnx" else "torch"
+        raise WeightsError(
+            f"{' and '.join(PACKAGES[chosen])} must be installed for this: pip install 'sottovoce[{extra}]'"
+        )
+    return chosen
 
 
 def check_books(books: int | None, descriptor: Descriptor) -> None:

@@ -9,6 +9,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+MEL_MEAN, MEL_SPREAD = -6.0, 3.0  # fixed affine map that brings the log-mel of speech near zero mean, unit variance
+STFT_OVERLAP = 3  # hops under Vocos' synthesis window: from three on, squared Hann windows add up to a constant
+LOUDEST = 5.0  # log magnitude at which Vocos holds a bin; a full-scale sine has 5.2
+LEAKY_SLOPE = 0.1  # of HiFi-GAN's rectifiers
+
 
 @dataclass(frozen=True, slots=True)
 class MelConfig:

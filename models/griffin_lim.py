@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .bands import slaney_filterbank
 from .config import MelConfig
-from .mel import slaney_filterbank
 
 LOOK_AHEAD = 1  # mel frames that may still change when one is played
 ROUNDS = 4  # iterations for every new frame
@@ -25,7 +25,7 @@ class MelInverse(nn.Module):
 
     def __init__(self, config: MelConfig) -> None:
         super().__init__()
-        inverse = torch.linalg.pinv(slaney_filterbank(config).double()).float()
+        inverse = torch.linalg.pinv(torch.from_numpy(slaney_filterbank(config)).double()).float()
         self.register_buffer("inverse", inverse, persistent=False)
 
     def forward(self, mel: Tensor) -> Tensor:

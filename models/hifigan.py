@@ -8,12 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import HiFiGanConfig, MelConfig
+from .config import LEAKY_SLOPE, MEL_MEAN, MEL_SPREAD, HiFiGanConfig, MelConfig
 from .conv import CausalConv1d, CausalConvTranspose1d
 from .streaming import State
-from .trunk import MEL_MEAN, MEL_SPREAD
-
-SLOPE = 0.1
 
 
 class ResidualBlock(nn.Module):
@@ -31,7 +28,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         following = []
         for conv, past in zip(self.convs, state, strict=True):
-            y, past = conv(F.leaky_relu(x, SLOPE), past)
+            y, past = conv(F.leaky_relu(x, LEAKY_SLOPE), past)
             x = x + y
             following.append(past)
         return x, tuple(following)
@@ -52,7 +49,7 @@ class Upsampling(nn.Module):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         owed, pasts = state
-        x, owed = self.up(F.leaky_relu(x, SLOPE), owed)
+        x, owed = self.up(F.leaky_relu(x, LEAKY_SLOPE), owed)
         total, following = torch.zeros_like(x), []
         for block, past in zip(self.blocks, pasts, strict=True):
             y, past = block(x, past)
@@ -88,5 +85,5 @@ class HiFiGan(nn.Module):
         for stage, past in zip(self.stages, inner, strict=True):
             x, past = stage(x, past)
             following.append(past)
-        x, leaving = self.leave(F.leaky_relu(x, SLOPE), leaving)
+        x, leaving = self.leave(F.leaky_relu(x, LEAKY_SLOPE), leaving)
         return torch.tanh(x).squeeze(1), (entering, tuple(following), leaving)

@@ -4,28 +4,11 @@ Magnitude spectrum (Hann window), Slaney bands with Slaney's area norm, natural 
 librosa in the tests. No normalisation of any kind: what a frame looks like depends on its own samples alone.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
+from .bands import slaney_filterbank
 from .config import MelConfig
-
-
-def slaney_filterbank(config: MelConfig) -> Tensor:
-    """Triangular mel bands [M, n_fft // 2 + 1] (Slaney's Auditory Toolbox: linear below 1 kHz, logarithmic above)."""
-    step_hz, knee_hz, log_step = 200.0 / 3, 1000.0, math.log(6.4) / 27
-    knee_mel = knee_hz / step_hz
-    top_mel = knee_mel + math.log(config.rate_hz / 2 / knee_hz) / log_step
-    mels = torch.linspace(0, top_mel, config.n_mels + 2, dtype=torch.float64)
-    edges_hz = torch.where(mels < knee_mel, mels * step_hz, knee_hz * torch.exp((mels - knee_mel) * log_step))
-    bins_hz = torch.linspace(0, config.rate_hz / 2, config.n_fft // 2 + 1, dtype=torch.float64)
-    widths = edges_hz.diff()
-    ramps = edges_hz[:, None] - bins_hz  # [M + 2, bins]
-    rising, falling = -ramps[:-2] / widths[:-1, None], ramps[2:] / widths[1:, None]
-    triangles = torch.minimum(rising, falling).clamp(min=0)
-    area = 2.0 / (edges_hz[2:] - edges_hz[:-2])
-    return (triangles * area[:, None]).float()
 
 
 class LogMel(nn.Module):
@@ -43,7 +26,7 @@ class LogMel(nn.Module):
         super().__init__()
         self.config = config
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
-        self.register_buffer("bands", slaney_filterbank(config), persistent=False)
+        self.register_buffer("bands", torch.from_numpy(slaney_filterbank(config)), persistent=False)
         self.register_buffer("spread", self.bands.T.contiguous(), persistent=False)
 
     @property

@@ -5,7 +5,7 @@ appendix A.1), low-dimensional cosine search of the Descript codec (arXiv 2306.0
 detached from the books before it: without that, the commitment of late books pulls early ones away from their own optimum.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,20 @@ class Quantised(NamedTuple):
     usage: Tensor  # [Q] share of the codes that this batch chose at least once
 
 
+class Peers(Protocol):
+    """The processes that train one model together, each on speech of its own."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+
+    def total(self, x: Tensor) -> Tensor:
+        """The sum of what every process gives, the same bits in all of them."""
+
+    def first(self, x: Tensor) -> Tensor:
+        """What the first process gives, in all of them."""
+
+
 class Book(nn.Module):
     """One codebook: vectors, where they came from, and the search among them."""
 
@@ -40,6 +54,7 @@ class Book(nn.Module):
         super().__init__()
         self.unit = unit
         self.fixed = False
+        self.peers: Peers | None = None
         vectors = torch.randn(size, width)
         self.register_buffer("vectors", F.normalize(vectors) if unit else vectors)
         self.register_buffer("counts", torch.ones(size))
@@ -55,18 +70,26 @@ class Book(nn.Module):
 
     @torch.no_grad()
     def learn(self, x: Tensor, codes: Tensor) -> None:
-        """Count the codes chosen for x [N, width]; unless ``fixed``, move their vectors there and revive unused ones."""
-        size = len(self.counts)
+        """Count the codes chosen for x [N, width]; unless ``fixed``, move their vectors there and revive unused ones.
+
+        Where there are ``peers``, all count what all of them chose, so that their books stay the same."""
+        size, seen = len(self.counts), len(x)
         counts = torch.bincount(codes, minlength=size).to(x.dtype)
+        if self.peers:
+            counts, seen = self.peers.total(counts), seen * self.peers.size
         self.counts.lerp_(counts, 1 - EMA_DECAY)
         if self.fixed:
             return
         sums = torch.zeros_like(self.sums).index_add_(0, codes, x)
+        if self.peers:
+            sums = self.peers.total(sums)
         self.sums.lerp_(sums, 1 - EMA_DECAY)
-        dead = self.counts < DEAD_BELOW * len(x) / size
+        dead = self.counts < DEAD_BELOW * seen / size
         if dead.any():
             fresh = x[torch.randint(len(x), (int(dead.sum()),), device=x.device)]
-            share = len(x) / size  # a revived code starts with an equal share: it has time to find its inputs
+            if self.peers:
+                fresh = self.peers.first(fresh)
+            share = seen / size  # a revived code starts with an equal share: it has time to find its inputs
             self.counts[dead] = share
             self.sums[dead] = fresh * share
         vectors = self.sums / self.counts[:, None].clamp(min=1e-6)

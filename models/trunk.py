@@ -7,11 +7,9 @@ the upsampling left.
 import torch
 from torch import Tensor, nn
 
-from .config import MelConfig, TrunkConfig
+from .config import MEL_MEAN, MEL_SPREAD, MelConfig, TrunkConfig
 from .conv import CausalConv1d, CausalConvTranspose1d, ConvNeXtBlock, Stack
 from .streaming import State
-
-MEL_MEAN, MEL_SPREAD = -6.0, 3.0  # fixed affine map that brings speech near zero mean, unit variance
 
 
 class PerFrame(nn.Module):

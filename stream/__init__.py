@@ -1,7 +1,7 @@
 """From sound to packets and back, in real time. The files in the order that a frame meets them:
 
 ``pipeline`` joins the ``stages`` by a ``channel`` each. A block of sound is cut into ``frames``, has its turn
-at the ``engine`` through the ``loop`` that owns it (``torch_engine`` is the one made of models), leaves by
+at the ``engine`` through the ``loop`` that owns it (``onnx_engine`` and ``torch_engine`` are made of models), leaves by
 the ``packer`` as a ``packet``, crosses a wire with ``loss`` or lies in a ``codefile``, is received by
 ``conceal``, has its turn again, and goes to the sink, cut back in line by ``align``. ``pacing`` lets files
 speak at the rate of speech.

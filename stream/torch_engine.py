@@ -1,4 +1,4 @@
-"""The engine made of `sottovoce.models`; the only file here that knows them, or torch.
+"""The engine made of torch modules; the only file here that knows torch.
 
 All rows of a kind share one state tree whose first axis is the row. A step picks out the rows that have work,
 runs them as one batch and writes their states back: rows come and go without touching their neighbours.
@@ -6,26 +6,25 @@ runs them as one batch and writes their states back: rows come and go without to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sottovoce.models.capture import Step, capture
-from sottovoce.models.checkpoint import WEIGHTS, CheckpointError, load_codec
+from sottovoce.models.checkpoint import load_codec
 from sottovoce.models.codec import Codec
 from sottovoce.models.streaming import State, Streaming, select_rows, write_rows
+from sottovoce.models.weight_file import WEIGHTS, CheckpointError
 
-from .descriptor import Descriptor
-from .engine import KINDS, Kind, Rows, Work, n_frames
+from .batch_engine import BatchEngine, describe
+from .engine import Kind
 from .errors import WeightsError
 
 
-class TorchEngine:
+class TorchEngine(BatchEngine):
     """One codec for ``rows`` streams on the CPU, in float32."""
 
     def __init__(
@@ -57,80 +56,22 @@ class TorchEngine:
             except CheckpointError as error:
                 raise WeightsError(f"cannot load the weights of {preset}: {error}") from error
         torch.set_num_threads(threads)
-        self._rows = Rows(rows)
         self._models: dict[Kind, Streaming] = {
             "mel": codec.mel,
             "encode": codec.encoder,
             "decode": codec.decoder,
             "vocode": codec.vocoder,
         }
-        shape = codec.preset
-        self._descriptor = Descriptor(
-            preset=shape.name,
-            model_hash=codec.model_hash,
-            rate_hz=shape.rate_hz,
-            frame_samples=shape.frame_samples,
-            mels_per_frame=shape.mels_per_frame,
-            n_mels=shape.n_mels,
-            books=shape.books,
-            book_size=shape.book_size,
-            delay_samples=codec.delay,
-        )
+        super().__init__(describe(codec.preset, codec.model_hash, codec.delay), rows)
         with torch.inference_mode():
             self._fresh: dict[Kind, State] = {kind: m.initial_state(1) for kind, m in self._models.items()}
             self._states: dict[Kind, State] = {kind: m.initial_state(rows) for kind, m in self._models.items()}
         self._captured: dict[tuple[Kind, tuple[int, ...]], Step] = {}
         self._warm_up()
 
-    @property
-    def descriptor(self) -> Descriptor:
-        """The loaded codec."""
-        return self._descriptor
-
-    @property
-    def rows(self) -> int:
-        """How many streams it carries at once."""
-        return self._rows.count
-
-    def open(self) -> int:
-        """Take a free row, with every state at its beginning. Raises NoSlot."""
-        row = self._rows.take()
-        for kind in KINDS:
-            self._reset(row, kind)
-        return row
-
-    def close(self, row: int) -> None:
-        """Give ``row`` back. Raises ValueError where it is not open."""
-        self._rows.give_back(row)
-
     @torch.inference_mode()
-    def step(self, work: Sequence[Work]) -> list[NDArray[Any]]:
-        """Do the pieces; those of the same kind and length run as one batch.
-
-        Raises:
-            ValueError: a closed row, data that does not fit its kind, or two pieces for one (row, kind).
-        """
-        groups: dict[tuple[Kind, int], list[int]] = {}
-        for i, piece in enumerate(work):
-            self._rows.check(piece.row)
-            n = n_frames(self._descriptor, piece.kind, piece.data)
-            groups.setdefault((piece.kind, n), []).append(i)
-        if len({(piece.row, piece.kind) for piece in work}) < len(work):
-            raise ValueError("two pieces of work for the same row and kind in one step")
-        answers: list[NDArray[Any] | None] = [None] * len(work)
-        for (kind, _), members in groups.items():
-            pieces = [work[i] for i in members]
-            for piece in pieces:
-                if piece.fresh:
-                    self._reset(piece.row, kind)
-            batch = torch.from_numpy(np.stack([piece.data for piece in pieces]))
-            rows = [piece.row for piece in pieces]
-            for i, answer in zip(members, self._run(kind, rows, batch), strict=True):
-                answers[i] = answer
-        return [answer for answer in answers if answer is not None]
-
-    def _run(self, kind: Kind, rows: list[int], batch: Tensor) -> NDArray[Any]:
-        """One model over ``batch`` [R, time, ...]; the answer has the same axes."""
+    def _run(self, kind: Kind, rows: list[int], data: NDArray[Any]) -> NDArray[Any]:
+        batch = torch.from_numpy(data)
         if kind == "decode":
             batch = batch.long()
         elif kind != "mel":

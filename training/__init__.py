@@ -1,5 +1,6 @@
 """From a folder of speech to weights, in the order one runs it.
 
-``data`` packs audio, ``codec`` trains mel to codes and back, ``vocoder`` trains sound from mel, ``evaluate`` measures,
-``rvq_table`` compares the quantiser with a known one. Imports ``models`` only.
+``prepare`` judges and packs audio, ``codec`` trains mel to codes and back, ``vocoder`` sound from mel, ``chain`` both
+together; ``evaluate`` measures, beside known codecs. ``rvq_table`` compares the quantiser with a known one. Imports ``models``,
+and of ``stream`` what evaluation needs to send and lose packets as the product does.
 """

@@ -6,10 +6,8 @@
 Resumes where ``--out`` has a state. Ends by writing the weights to ``--weights``.
 """
 
-import argparse
-import shlex
-import sys
-from dataclasses import dataclass
+import dataclasses
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -19,17 +17,23 @@ from torch import Tensor
 from sottovoce.models.checkpoint import load_net, save
 from sottovoce.models.codec import MelCodec
 from sottovoce.models.config import PRESETS, Preset
+from sottovoce.models.griffin_lim import GriffinLim
 from sottovoce.models.mel import LogMel
 from sottovoce.models.rvq import Book
 from sottovoce.models.streaming import whole
+from sottovoce.models.weight_file import CheckpointError
 
-from .data import RATE_HZ, Speech
-from .run import Diverged, Run, clip_gradients, cosine_lr
+from . import command, precision
+from .augment import Augment, AugmentConfig
+from .books import BookUse
+from .data import Speech
+from .distributed import diverse
+from .listen import LISTENED_TO, Listener, aside
+from .precision import Precision
+from .run import Run, clip_gradients, cosine_lr
 
 NARROWBAND_TOP_HZ = 7_600
 ENVELOPE_BANDS = 8
-PATIENCE_STEPS = 500  # from the placing of the books until they are judged
-LEAST_PERPLEXITY = 1 / 16  # of a book's size: below, it has collapsed (one that works has a third and more)
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,11 @@ class Config:
     "Weights to begin with; None: principal components and k-means."
     fix_books: bool = False
     "Leave the books where they are: with nothing to outrun, what stands before them may learn at full speed."
+    augment: Path | None = None
+    "Folder of noises and rooms that spoil what the encoder hears, never what the decoder is to say."
     seed: int = 0
-    device: str = "cpu"
+    precision: Precision = field(default_factory=Precision)
+    listen_every: int = 0
 
 
 def mel_loss(
@@ -87,37 +94,52 @@ def draw_books(books: int, batch: int, full_share: float) -> Tensor:
     return torch.where(torch.rand(batch) < full_share, torch.full((batch,), books), some)
 
 
+def fix_books(net: MelCodec, fixed: bool = True) -> None:
+    """Whether the books stay where they are while the rest learns."""
+    for book in net.quantiser.books:
+        assert isinstance(book, Book)
+        book.fixed = fixed
+
+
 def train(preset: Preset, config: Config, data: Path, run: Run) -> MelCodec:
     """The whole procedure; ``run`` owns the folder, the log and resuming.
 
     Raises:
-        Diverged: a loss is not finite, or a book fell out of use.
+        Diverged: a number is not finite, or a book fell out of use.
+        CheckpointError: weights or state are missing, damaged or of something else.
+        ValueError: ``data`` or ``config.augment`` lacks what is asked for.
     """
     torch.manual_seed(config.seed)
-    net = MelCodec(preset).to(config.device)
-    front_end = LogMel(preset.mel).to(config.device)
+    group, device = run.group, run.group.device
+    net = MelCodec(preset).to(device)
+    front_end = LogMel(preset.mel).to(device)
+    use = BookUse(preset.quantiser).to(device)
     before = [*net.analysis.parameters(), *net.quantiser.enter.parameters(), *net.quantiser.down.parameters()]
     after = [*net.quantiser.up.parameters(), *net.quantiser.leave.parameters(), *net.synthesis.parameters()]
     groups = [{"params": before, "share": config.encoder_share}, {"params": after, "share": 1.0}]
     optimiser = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95), weight_decay=0.01, fused=True)
     n_samples = int(config.clip_s * preset.rate_hz) // preset.frame_samples * preset.frame_samples
     speech = Speech(data, preset.rate_hz, n_samples, config.batch, config.seed)
-    run.resume(net=net, optimiser=optimiser)
+    augment = Augment(AugmentConfig(seed=config.seed), config.augment, preset.rate_hz) if config.augment else None
+    listener = Listener(run.folder, preset.rate_hz, config.listen_every, group)
+    diverse(group, config.seed)
+    run.resume(net=net, optimiser=optimiser, added={"use": use})
     if run.step == 0 and config.start_from:
-        net.load_state_dict(load_net(config.start_from).state_dict())
+        begin(net, config.start_from)
     elif run.step == 0:
         starting = (speech.draw(-1 - i)[0] for i in range(config.start_batches))
-        net.start(torch.cat([whole(front_end, pcm.to(config.device)) for pcm in starting]))
-    for book in net.quantiser.books:
-        assert isinstance(book, Book)
-        book.fixed = config.fix_books
+        net.start(torch.cat([whole(front_end, pcm.to(device)) for pcm in starting]))
+    fix_books(net, config.fix_books)
     net.train()
+    config.precision.apply(net)
+    joined = group.join(net)
     for step in run.steps():
         cosine_lr(optimiser, config.lr, step, config.steps)
-        pcm, wideband = (part.to(config.device) for part in speech.draw(step))
+        pcm, wideband = (part.to(device) for part in speech.draw(group.batch(step)))
         mel = whole(front_end, pcm)  # [B, M, T]
-        used = draw_books(preset.books, config.batch, config.full_share).to(config.device)
-        decoded, quantised = net(mel, used)
+        heard = whole(front_end, augment.input(pcm, group.batch(step))) if augment else mel
+        used = draw_books(preset.books, config.batch, config.full_share).to(device)
+        decoded, quantised = joined(heard, used)
         weight = band_weight(preset, wideband)
         distance, loss = mel_loss(decoded, mel, weight, config.slope_weight, config.envelope_weight)
         loss = loss + config.commitment * quantised.commitment
@@ -125,12 +147,7 @@ def train(preset: Preset, config: Config, data: Path, run: Run) -> MelCodec:
         loss.backward()
         norm = clip_gradients(net, 1.0)
         optimiser.step()
-        counts = torch.stack([book.counts for book in net.quantiser.books])  # type: ignore[misc]
-        shares = counts / counts.sum(-1, keepdim=True)
-        perplexity = torch.special.entr(shares).sum(-1).exp()
-        if step > PATIENCE_STEPS and float(perplexity.min()) < LEAST_PERPLEXITY * preset.book_size:
-            worst = int(perplexity.argmin())
-            raise Diverged(f"step {step}: book {worst} has collapsed to {float(perplexity[worst]):.0f} of its codes")
+        perplexity, usage = use.see(quantised.codes, group)
         run.log(
             loss=loss,
             mel=distance,
@@ -138,35 +155,49 @@ def train(preset: Preset, config: Config, data: Path, run: Run) -> MelCodec:
             gradient=norm,
             perplexity_first=perplexity[0],
             perplexity_last=perplexity[-1],
+            perplexity_least=perplexity.min(),
+            usage_least=usage.min(),
         )
+        use.check(perplexity, usage, step)
+        if listener.wants(step):
+            listen(net, front_end, speech, listener, step)
     return net
 
 
+def begin(net: MelCodec, path: Path) -> None:
+    """Set ``net`` to weights.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or of another codec.
+    """
+    given = load_net(path)
+    if dataclasses.replace(given.preset, vocoder=net.preset.vocoder) != net.preset:
+        raise CheckpointError(path, f"a codec of preset {given.preset.name!r} that is not today's {net.preset.name!r}")
+    net.load_state_dict(given.state_dict())
+
+
+def listen(net: MelCodec, front_end: LogMel, speech: Speech, listener: Listener, step: int) -> None:
+    """The same clips at one, half and all books; their mel sounded by Griffin-Lim, which has no weights to wait for."""
+    with aside(net):
+        pcm = speech.draw(LISTENED_TO)[0][:2].to(front_end.window.device)
+        mels = {"original": whole(front_end, pcm)}
+        for books in sorted({1, max(1, net.preset.books // 2), net.preset.books}):
+            mels[f"{books} books"] = net(mels["original"], torch.full((len(pcm),), books, device=pcm.device))[0]
+        sound = GriffinLim(net.preset.mel).to(pcm.device)
+        listener.show(step, mels, {name: sound(mel) for name, mel in mels.items()})
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", choices=list(PRESETS), default="base")
-    parser.add_argument("--data", type=Path, default=Path("runs/data"))
-    parser.add_argument("--out", type=Path, required=True)
+    parser = command.parser(__doc__, steps=2400, batch=Config.batch, clip_s=Config.clip_s, lr=Config.lr)
     parser.add_argument(
         "--weights", type=Path, help="where the finished weights go; default OUT/<preset>-codec.safetensors"
     )
-    parser.add_argument("--steps", type=int, default=2400)
-    parser.add_argument(
-        "--minutes", type=float, default=float("inf"), help="stop this call after so long; resume later"
-    )
-    parser.add_argument("--batch", type=int, default=Config.batch)
-    parser.add_argument("--clip-s", type=float, default=Config.clip_s)
-    parser.add_argument("--lr", type=float, default=Config.lr)
     parser.add_argument("--commitment", type=float, default=Config.commitment)
     parser.add_argument("--encoder-share", type=float, default=Config.encoder_share, help="of --lr, before the books")
     parser.add_argument("--start-from", type=Path, help="weights to go on from, with a new schedule")
     parser.add_argument("--fix-books", action="store_true", help="train all but the books")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu", help="cuda where there is one")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--licence", default="Apache-2.0", help="of the weights, for their metadata")
+    parser.add_argument("--augment", type=Path, metavar="NOISES", help="spoil the input with what this folder holds")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     preset = PRESETS[args.preset]
     config = Config(
         steps=args.steps,
@@ -177,23 +208,16 @@ def main() -> None:
         encoder_share=args.encoder_share,
         start_from=args.start_from,
         fix_books=args.fix_books,
+        augment=args.augment,
         seed=args.seed,
-        device=args.device,
+        precision=precision.asked_for(args),
+        listen_every=args.listen_every,
     )
-    run = Run(args.out, args.steps, args.minutes)
-    try:
+    with command.session(args) as run:
         net = train(preset, config, args.data, run)
-    except Diverged as error:
-        sys.exit(f"training stopped: {error}")
-    hours = len(Speech(args.data, preset.rate_hz, preset.frame_samples, 1).pcm) / RATE_HZ / 3600
-    notes = {
-        "command": "python -m sottovoce.training.codec " + shlex.join(sys.argv[1:]),
-        "licence": args.licence,
-        "steps": str(run.step),
-        "trained_s": f"{run.trained_s:.0f}",
-        "data": f"{hours:.2f} hours of speech",
-    }
-    save(args.weights or args.out / f"{preset.name}-codec.safetensors", net, preset, "codec", notes)
+        if run.group.rank == 0:
+            path = args.weights or args.out / f"{preset.name}-codec.safetensors"
+            save(path, net, preset, "codec", command.notes("codec", args, run, args.data))
 
 
 if __name__ == "__main__":

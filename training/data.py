@@ -1,101 +1,95 @@
-"""Pack a folder of audio for training, and draw random stretches of it.
+"""Draw random stretches from prepared speech.
 
-    python -m sottovoce.training.data CORPUS/train --out runs/data
-
-Writes ``pcm.npy`` (int16, 24 kHz mono, all clips joined) and ``clips.json`` (where each begins, its weight and bandwidth).
-A ``manifest.csv`` with columns ``file``, ``orig_sr`` is used where there is one; else every audio file below the folder.
+``prepare`` writes what is read here: sound in shards, and ``clips.json``, which says where each kept clip begins and what is
+known of it. ``python -m sottovoce.training.data FOLDER --out runs/data`` is the same command under its older name.
 """
 
-import argparse
-import csv
 import json
-import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-RATE_HZ = 24_000
+from .quality import RATE_HZ as RATE_HZ
+from .shards import Shards
+
 WIDEBAND_WEIGHT = 1.0
 NARROWBAND_WEIGHT = 0.6  # clips that stop at 8 kHz: worth their speakers, but they teach nothing above
 LEVEL_SPREAD_DB = 5.0
-SUFFIXES = {".flac", ".opus", ".ogg", ".wav", ".mp3"}
+CLIPS = "clips.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One recording inside ``pcm.npy``."""
+    """One recording inside the shards. What an earlier version did not write is empty."""
 
     file: str
     start: int
     n_samples: int
     wideband: bool
+    source: str = ""
+    "Name of the folder it came from."
+    speaker: str = ""
+    text: str = ""
+    language: str = ""
+    bandwidth_hz: float = 0.0
 
 
-def pack(folder: Path, out: Path, limit: int | None = None) -> list[Clip]:
-    """Decode, mix down and resample every clip of ``folder`` into ``out``; unreadable files are named and left out.
+def read_clips(folder: Path) -> list[Clip]:
+    """What ``folder`` holds.
 
     Raises:
-        ValueError: nothing readable was found.
+        ValueError: it was not prepared, or not to the end.
     """
-    files, wideband = _listed(folder)
-    clips: list[Clip] = []
-    pieces: list[NDArray[np.int16]] = []
-    start = 0
-    for name in files[:limit]:
-        try:
-            audio, rate_hz = soundfile.read(folder / name, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            print(f"left out {name}: {error}", file=sys.stderr)
-            continue
-        mono = soxr.resample(audio.mean(1), rate_hz, RATE_HZ)
-        if len(mono) < RATE_HZ // 2 or not np.isfinite(mono).all():
-            print(f"left out {name}: shorter than half a second, or not finite", file=sys.stderr)
-            continue
-        pieces.append((mono.clip(-1, 1) * 32767).astype(np.int16))
-        clips.append(Clip(name, start, len(mono), wideband.get(name, rate_hz > 16_000)))
-        start += len(mono)
-    if not clips:
-        raise ValueError(f"{folder}: no readable audio of half a second or more")
-    out.mkdir(parents=True, exist_ok=True)
-    np.save(out / "pcm.npy", np.concatenate(pieces))
-    (out / "clips.json").write_text(json.dumps([asdict(clip) for clip in clips]))
-    return clips
-
-
-def _listed(folder: Path) -> tuple[list[str], dict[str, bool]]:
-    manifest = folder / "manifest.csv"
-    if not manifest.exists():
-        found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-        return found, {}
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [row["file"] for row in rows], {row["file"]: int(row["orig_sr"]) > 16_000 for row in rows}
+    path = folder / CLIPS
+    if not path.exists():
+        raise ValueError(
+            f"{folder}: no {CLIPS}; make it with python -m sottovoce.training.prepare SPEECH --out {folder}"
+        )
+    return [Clip(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
 
 
 class Speech:
-    """Random stretches of packed speech. The same seed and number of draws give the same batches, wherever one resumes."""
+    """Random stretches of prepared speech. The same seed and number of draws give the same batches, wherever one resumes."""
 
-    def __init__(self, folder: Path, rate_hz: int, n_samples: int, batch: int, seed: int = 0) -> None:
+    def __init__(
+        self, folder: Path, rate_hz: int, n_samples: int, batch: int, seed: int = 0, speed_spread: float = 0.0
+    ) -> None:
         """Draws [batch, n_samples] at ``rate_hz``.
 
+        ``speed_spread`` 0.1 plays every row between 0.9 and 1.1 times as fast, pitch and all (Ko et al. 2015); it changes
+        input and target alike, so it belongs here and not to ``augment``.
+
         Raises:
-            ValueError: ``folder`` holds no clip that is long enough.
+            ValueError: ``folder`` holds no clip that is long enough, or ``speed_spread`` is not in [0, 0.5].
         """
-        self.pcm = np.load(folder / "pcm.npy", mmap_mode="r")
-        clips = [Clip(**row) for row in json.loads((folder / "clips.json").read_text())]
+        if not 0 <= speed_spread <= 0.5:
+            raise ValueError(f"speed_spread {speed_spread}: 0 to 0.5")
+        clips = read_clips(folder)
+        self.pcm = Shards(folder)
         self.rate_hz, self.n_samples, self.batch, self.seed = rate_hz, n_samples, batch, seed
-        self.source_samples = -(-n_samples * RATE_HZ // rate_hz)
-        self.clips = [clip for clip in clips if clip.n_samples >= self.source_samples]
+        self.speed_spread = speed_spread
+        self.source_samples = self._needed(1.0)
+        self.clips = [clip for clip in clips if clip.n_samples >= self._needed(1 + speed_spread)]
         if not self.clips:
             raise ValueError(f"{folder}: no clip of {n_samples / rate_hz:.2f} s")
         weights = [c.n_samples * (WIDEBAND_WEIGHT if c.wideband else NARROWBAND_WEIGHT) for c in self.clips]
         self.shares = np.array(weights) / sum(weights)
+
+    @property
+    def hours(self) -> float:
+        """Of all clips that can be drawn."""
+        return sum(clip.n_samples for clip in self.clips) / RATE_HZ / 3600
+
+    def _needed(self, speed: float) -> int:
+        """Samples at RATE_HZ that become ``n_samples``, or a few more."""
+        if speed == 1.0:
+            return -(-self.n_samples * RATE_HZ // self.rate_hz)
+        return int(np.ceil(self.n_samples * RATE_HZ * speed / self.rate_hz)) + 2
 
     def draw(self, step: int) -> tuple[Tensor, Tensor]:
         """Batch number ``step``: pcm [batch, n_samples] at a random level, and wideband [batch] bool."""
@@ -103,27 +97,23 @@ class Speech:
         chosen = random.choice(len(self.clips), self.batch, p=self.shares)
         rows = []
         for index in chosen:
-            clip = self.clips[index]
-            start = clip.start + random.integers(clip.n_samples - self.source_samples + 1)
-            row = self.pcm[start : start + self.source_samples].astype(np.float32) / 32768
-            if self.rate_hz != RATE_HZ:
-                row = soxr.resample(row, RATE_HZ, self.rate_hz)[: self.n_samples]
+            row = self._stretch(self.clips[index], random)
             level = 10 ** (random.normal(0, LEVEL_SPREAD_DB) / 20)
             rows.append((row * level).clip(-1, 1))
         wideband = torch.tensor([self.clips[i].wideband for i in chosen])
         return torch.from_numpy(np.stack(rows)), wideband
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("runs/data"))
-    parser.add_argument("--limit", type=int, help="take only the first N files")
-    args = parser.parse_args()
-    clips = pack(args.folder, args.out, args.limit)
-    hours = sum(clip.n_samples for clip in clips) / RATE_HZ / 3600
-    print(f"{len(clips)} clips, {hours:.2f} hours in {args.out}")
+    def _stretch(self, clip: Clip, random: np.random.Generator) -> NDArray[np.float32]:
+        speed = random.uniform(1 - self.speed_spread, 1 + self.speed_spread) if self.speed_spread else 1.0
+        needed = self._needed(speed)
+        start = clip.start + random.integers(clip.n_samples - needed + 1)
+        row = self.pcm.read(int(start), needed).astype(np.float32) / np.float32(32768)
+        if self.rate_hz != RATE_HZ * speed:
+            row = soxr.resample(row, RATE_HZ * speed, self.rate_hz)[: self.n_samples]
+        return row
 
 
 if __name__ == "__main__":
+    from .prepare import main
+
     main()

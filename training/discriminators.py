@@ -1,10 +1,12 @@
-"""Judges of sound: multi-period (HiFi-GAN, arXiv 2010.05646) and multi-resolution spectrogram (UnivNet, arXiv 2106.07889).
+"""Judges of sound: by period and by scale (MPD and MSD of HiFi-GAN, arXiv 2010.05646), and by spectrograms of several
+resolutions (UnivNet, arXiv 2106.07889; their logarithm, so that quiet speech is judged too).
 
 Smaller than in the papers, so that two cores can train against them; ``width`` brings them back to size on a GPU.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +14,39 @@ from torch import Tensor, nn
 
 SLOPE = 0.1
 RESOLUTIONS = ((512, 128), (1024, 256), (2048, 512))  # n_fft, hop
+SCALES = (1, 2, 4)
+GROUPS = 4
+SCALE_KERNEL = 41
 
+Kind = Literal["period", "spectrum", "scale"]
+KINDS: tuple[Kind, ...] = ("period", "spectrum", "scale")
 Verdict = tuple[list[Tensor], list[list[Tensor]]]
 
 
-class PeriodJudge(nn.Module):
+class Judge(nn.Module):
+    """Shows the sound in its own way, then looks at that with convolutions, whose features are compared too."""
+
+    convs: nn.ModuleList
+    last: nn.Module
+
+    def show(self, pcm: Tensor) -> Tensor:
+        """[B, T] -> what the convolutions see, in float32."""
+        raise NotImplementedError
+
+    def look(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Scores, and the features of every layer."""
+        features = []
+        for conv in self.convs:
+            x = F.leaky_relu(conv(x), SLOPE)
+            features.append(x)
+        return self.last(x), features
+
+    def forward(self, pcm: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """[B, T] -> as ``look``."""
+        return self.look(self.show(pcm))
+
+
+class PeriodJudge(Judge):
     """Looks at every ``period``-th sample."""
 
     def __init__(self, period: int, width: int) -> None:
@@ -26,17 +56,28 @@ class PeriodJudge(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0)) for a, b in pairwise(widths))
         self.last = nn.Conv2d(widths[-1], 1, (3, 1), padding=(1, 0))
 
-    def forward(self, pcm: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """[B, T] -> scores, and the features of every layer."""
-        x = F.pad(pcm, (0, -pcm.shape[-1] % self.period)).view(pcm.shape[0], 1, -1, self.period)
-        features = []
-        for conv in self.convs:
-            x = F.leaky_relu(conv(x), SLOPE)
-            features.append(x)
-        return self.last(x), features
+    def show(self, pcm: Tensor) -> Tensor:
+        return F.pad(pcm, (0, -pcm.shape[-1] % self.period)).view(pcm.shape[0], 1, -1, self.period)
 
 
-class SpectrumJudge(nn.Module):
+class ScaleJudge(Judge):
+    """Looks at the waveform itself, averaged over ``factor`` samples."""
+
+    def __init__(self, factor: int, width: int) -> None:
+        super().__init__()
+        self.factor = factor
+        widths = [width, 2 * width, 4 * width, 8 * width]
+        first, half = nn.Conv1d(1, width, 15, padding=7), SCALE_KERNEL // 2
+        strided = [nn.Conv1d(a, b, SCALE_KERNEL, 4, half, groups=GROUPS) for a, b in pairwise(widths)]
+        self.convs = nn.ModuleList([first, *strided, nn.Conv1d(widths[-1], widths[-1], 5, padding=2)])
+        self.last = nn.Conv1d(widths[-1], 1, 3, padding=1)
+
+    def show(self, pcm: Tensor) -> Tensor:
+        x = pcm[:, None]
+        return x if self.factor == 1 else F.avg_pool1d(x, 2 * self.factor, self.factor, self.factor // 2)
+
+
+class SpectrumJudge(Judge):
     """Looks at a magnitude spectrogram of one resolution."""
 
     window: Tensor
@@ -55,32 +96,33 @@ class SpectrumJudge(nn.Module):
         )
         self.last = nn.Conv2d(width, 1, 3, padding=1)
 
-    def forward(self, pcm: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def show(self, pcm: Tensor) -> Tensor:
         spectrum = torch.stft(pcm, self.n_fft, self.hop, window=self.window, return_complex=True)
         x = (spectrum.real.square() + spectrum.imag.square() + 1e-9).sqrt()[:, None]
-        x = (x + 1e-3).log() / 3  # [B, 1, bins, frames] near unit size: quiet speech is judged too
-        features = []
-        for conv in self.convs:
-            x = F.leaky_relu(conv(x), SLOPE)
-            features.append(x)
-        return self.last(x), features
+        return (x + 1e-3).log() / 3  # [B, 1, bins, frames] near unit size: quiet speech is judged too
 
 
 class Judges(nn.Module):
     """All of them; ``forward`` asks some."""
 
-    def __init__(self, periods: tuple[int, ...], width: int) -> None:
+    def __init__(self, periods: tuple[int, ...], width: int, kinds: Sequence[Kind] = ("period", "spectrum")) -> None:
+        """``kinds`` in the order of ``KINDS``, which is that of the parameters' names."""
         super().__init__()
-        self.n_periods = len(periods)
-        self.judges = nn.ModuleList(
-            [PeriodJudge(p, width) for p in periods] + [SpectrumJudge(n, h, width) for n, h in RESOLUTIONS]
-        )
+        of_kind: dict[Kind, list[Judge]] = {
+            "period": [PeriodJudge(p, width) for p in periods if "period" in kinds],
+            "spectrum": [SpectrumJudge(n, h, width) for n, h in RESOLUTIONS if "spectrum" in kinds],
+            "scale": [ScaleJudge(f, width) for f in SCALES if "scale" in kinds],
+        }
+        self.sizes = [len(some) for some in of_kind.values() if some]
+        self.judges = nn.ModuleList(judge for some in of_kind.values() for judge in some)
 
     def on_duty(self, step: int, at_once: int) -> list[int]:
         """Who judges at ``step``: of each kind ``at_once``, in turn. All of them cost more than the rest of a step."""
-        n, spectra = self.n_periods, len(RESOLUTIONS)
-        periods = {(step * at_once + i) % n for i in range(at_once)}
-        return sorted(periods | {n + (step * at_once + i) % spectra for i in range(at_once)})
+        asked, begin = [], 0
+        for size in self.sizes:
+            asked += [begin + (step * at_once + i) % size for i in range(min(at_once, size))]
+            begin += size
+        return sorted(asked)
 
     def forward(self, pcm: Tensor, asked: Sequence[int]) -> Verdict:
         """[B, T] -> the scores and the features of every judge that is asked."""

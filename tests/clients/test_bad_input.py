@@ -16,7 +16,7 @@ from sottovoce.clients.wav import header
 from sottovoce.stream.errors import AudioFileError, UsageError
 from support.program import interruptible, refused, run, script
 
-ECHO = ("--engine", "echo")
+ECHO = ("--backend", "echo")
 RATE_HZ = 16_000
 
 

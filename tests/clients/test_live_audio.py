@@ -65,7 +65,7 @@ def engines() -> list[str]:
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("engine", engines())
 def test_half_a_minute_without_a_gap_as_late_as_it_says(card: VirtualCard, engine: str) -> None:
-    options = ["--engine", "echo"] if engine == "echo" else ["--preset", engine]
+    options = ["--backend", "echo"] if engine == "echo" else ["--preset", engine]
     with card.recording() as wire:
         result, stalls = loopback(card, *options)
     assert result.returncode == 0, result.stderr
@@ -82,7 +82,7 @@ def test_half_a_minute_without_a_gap_as_late_as_it_says(card: VirtualCard, engin
 @pytest.mark.timeout(60)
 def test_a_card_that_is_unplugged_is_told_in_one_line(card: VirtualCard) -> None:
     with subprocess.Popen(
-        command("loopback", "--engine", "echo", "--output", card.folder / "o.wav"), env=card.environment,
+        command("loopback", "--backend", "echo", "--output", card.folder / "o.wav"), env=card.environment,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as program:  # fmt: skip
         assert program.stderr
@@ -99,7 +99,7 @@ def test_a_card_that_is_unplugged_is_told_in_one_line(card: VirtualCard) -> None
 def test_without_a_card_the_device_is_said_to_be_missing(card: VirtualCard) -> None:
     card.unplug()
     program = subprocess.run(
-        command("loopback", "--engine", "echo"), env=card.environment, capture_output=True, text=True, timeout=60,
+        command("loopback", "--backend", "echo"), env=card.environment, capture_output=True, text=True, timeout=60,
         stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
     assert program.returncode == 5

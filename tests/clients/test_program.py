@@ -12,7 +12,7 @@ import soundfile
 
 from support.program import command, refused, run
 
-ECHO = ("--engine", "echo")
+ECHO = ("--backend", "echo")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from support.program import command, interruptible, refused, run, script
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes and signals")
 
-ECHO = ("--engine", "echo")
+ECHO = ("--backend", "echo")
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from sottovoce.models.bands import slaney_filterbank
 from sottovoce.models.config import BASE, MICRO, Preset
-from sottovoce.models.mel import LogMel, slaney_filterbank
+from sottovoce.models.mel import LogMel
 from sottovoce.models.streaming import whole
 
 

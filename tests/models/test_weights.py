@@ -9,8 +9,9 @@ import torch
 from pystoi import stoi
 from safetensors.torch import load_file, save_file
 
-from sottovoce.models.checkpoint import WEIGHTS, CheckpointError, default_path, load_codec, load_net, read_metadata
+from sottovoce.models.checkpoint import load_codec, load_net
 from sottovoce.models.streaming import in_chunks, whole
+from sottovoce.models.weight_file import WEIGHTS, CheckpointError, default_path, read_metadata
 from support.clip import speech
 
 MEGABYTE = 1_000_000

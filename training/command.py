@@ -1,0 +1,86 @@
+"""What the training commands have in common: their options, how they begin, and how they end."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from sottovoce.models.config import PRESETS
+from sottovoce.models.weight_file import CheckpointError
+
+from . import precision
+from .data import RATE_HZ, read_clips
+from .discriminators import KINDS
+from .distributed import joined
+from .run import Diverged, Run
+
+LISTEN_EVERY = 1000
+
+
+def parser(description: str | None, steps: int, batch: int, clip_s: float, lr: float) -> argparse.ArgumentParser:
+    """The options that every training has."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--preset", choices=list(PRESETS), default="base")
+    made.add_argument("--data", type=Path, default=Path("runs/data"))
+    made.add_argument("--out", type=Path, required=True)
+    made.add_argument("--steps", type=int, default=steps)
+    made.add_argument("--minutes", type=float, default=float("inf"), help="stop this call after so long; resume later")
+    made.add_argument("--batch", type=int, default=batch, help="clips a step, of each process")
+    made.add_argument("--clip-s", type=float, default=clip_s)
+    made.add_argument("--lr", type=float, default=lr)
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--device", default="cpu", help="cuda where there is one")
+    made.add_argument("--threads", type=int, default=torch.get_num_threads())
+    made.add_argument(
+        "--listen-every",
+        type=int,
+        default=LISTEN_EVERY,
+        help="steps between pictures and sounds for TensorBoard; 0: none",
+    )
+    made.add_argument("--licence", default="Apache-2.0", help="of the weights, for their metadata")
+    precision.add_arguments(made)
+    return made
+
+
+def add_judges(to: argparse.ArgumentParser, judges: tuple[str, ...], width: int) -> None:
+    """The options of trainings that have discriminators."""
+    to.add_argument("--judges", nargs="+", choices=KINDS, default=list(judges), help="kinds of discriminators")
+    to.add_argument("--judges-at-once", type=int, default=1, help="of each kind a step, in turn; 5 asks all of them")
+    to.add_argument(
+        "--judge-width", type=int, default=width, help="channels; 32 is the papers' size for --judges scale"
+    )
+
+
+@contextmanager
+def session(args: argparse.Namespace) -> Iterator[Run]:
+    """The run that ``args`` describe; what a user can cause becomes one line and exit status 1."""
+    torch.set_num_threads(args.threads)
+    torch.backends.cuda.matmul.allow_tf32 = False  # the front end and the quantiser mean float32
+    try:
+        if args.steps < 1 or args.batch < 1 or args.clip_s <= 0:
+            raise ValueError("--steps, --batch and --clip-s must be above zero")
+        with joined(args.device) as group:
+            yield Run(args.out, args.steps, args.minutes, group=group)
+    except Diverged as error:
+        sys.exit(f"training stopped: {error}")
+    except (CheckpointError, ValueError) as error:
+        sys.exit(f"cannot train: {error}")
+
+
+def clips_hours(data: Path) -> float:
+    return sum(clip.n_samples for clip in read_clips(data)) / RATE_HZ / 3600
+
+
+def notes(module: str, args: argparse.Namespace, run: Run, data: Path) -> dict[str, str]:
+    """What the metadata of a weight file say about its making."""
+    return {
+        "command": f"python -m sottovoce.training.{module} " + shlex.join(sys.argv[1:]),
+        "licence": args.licence,
+        "steps": str(run.step),
+        "trained_s": f"{run.trained_s:.0f}",
+        "data": f"{clips_hours(data):.2f} hours of speech",
+    }
