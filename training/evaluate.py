@@ -6,7 +6,8 @@
 For every preset, vocoder, number of books and loss rate, for the originals, and for every peer whose Debian packages are there:
 PESQ-WB, ESTOI, ViSQOL, log-mel distance, speaker similarity, and with ``--metrics all`` DNSMOS and word error rate, each with a
 95 % interval over clips; bytes really written; the perplexity of every book. Then who beats whom. Writes the decoded clips,
-``table.json``, ``table.md``, ``quality.png`` and ``loss.png`` to ``--out``; what lies there already is not measured again.
+``table.json``, ``table.md``, ``quality.png``, ``loss.png`` and ``clips/*.png`` to ``--out``; what lies there already is not
+measured again.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from sottovoce.models.weight_file import WEIGHTS, CheckpointError
 
 from . import metrics as judges
 from .bootstrap import Tallies, estimate
+from .clip_pictures import clip_picture, spread
 from .lag import aligned, median_lag
 from .metrics import RATE_HZ, Metric
 from .ours import CopySynthesis, Encoder, Ours, Wire, perplexities
@@ -48,6 +50,8 @@ class Measured:
     row: Row
     tallies: dict[str, Tallies]
     system: System
+    decoded: Sequence[Pcm]
+    "Every clip as it was judged, at `RATE_HZ`."
 
 
 class Evaluation:
@@ -76,7 +80,7 @@ class Evaluation:
         }
         estimates = {name: estimate(found) for name, found in tallies.items() if found[:, 1].any()}
         row = replace(_described(system, carried), lag_ms=1000 * lag / RATE_HZ, metrics=estimates, missing=missing)
-        return Measured(row, tallies, system)
+        return Measured(row, tallies, system, decoded)
 
     def _tallies(self, name: str, metric: Metric, decoded: Sequence[Pcm]) -> Tallies:
         rows = []
@@ -151,6 +155,14 @@ def peers_here(names: Sequence[str]) -> tuple[list[Peer], dict[str, str]]:
     wanted = [peer for name, peer in PEERS.items() if name in names or "all" in names]
     missing = {peer.name: why for peer in wanted if (why := peer.missing())}
     return [peer for peer in wanted if peer.name not in missing], missing
+
+
+def draw_clips(recordings: Sequence[Recording], measured: Sequence[Measured], n: int, folder: Path) -> None:
+    """A picture each of ``n`` clips, with every system that loses no packets. Raises ImportError: no matplotlib."""
+    shown = [one for one in measured if not one.row.loss]
+    for i in spread(len(recordings), n):
+        name = recordings[i].name
+        clip_picture(name, [(one.row.name, one.decoded[i]) for one in shown], folder / f"{Path(name).stem}.png")
 
 
 def judged(measured: Sequence[Measured], metrics: Sequence[Metric]) -> tuple[list[Verdict], list[Limit]]:
@@ -237,6 +249,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         quality_picture(rows, args.out / "quality.png")
         loss_picture(rows, args.out / "loss.png")
+        draw_clips(recordings, measured, args.pictures, args.out / "clips")
     except ImportError as error:
         print(f"evaluate: without pictures: {error}; pip install 'sottovoce[evaluate]'", file=sys.stderr)
 
@@ -266,6 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--recogniser", type=Path, help="a CTranslate2 Whisper folder; default: the PyPI packages")
     parser.add_argument("--limit", type=_count, help="only the first N clips")
     parser.add_argument("--every", type=_count, default=1, help="only every Nth clip")
+    parser.add_argument("--pictures", type=_count, default=5, help="clips to draw")
     parser.add_argument("--threads", type=_count, default=torch.get_num_threads())
     return parser
 

@@ -22,6 +22,8 @@ from sottovoce.stream.statistics import Statistics
 from sottovoce.stream.torch_engine import TorchEngine
 from sottovoce.training import evaluate
 from sottovoce.training.bootstrap import difference
+from sottovoce.training.clip_pictures import log_mel, spread
+from sottovoce.training.metrics import RATE_HZ
 from sottovoce.training.ours import Encoder, Ours, Wire, perplexities
 from sottovoce.training.recordings import Recording, read_folder
 from sottovoce.training.store import Store
@@ -147,6 +149,7 @@ def test_the_json_is_complete_and_a_second_run_measures_nothing(
     pytest.importorskip("matplotlib")
     assert (tmp_path / "quality.png").stat().st_size > 1000
     assert (tmp_path / "loss.png").stat().st_size > 1000
+    assert len(list((tmp_path / "clips").glob("*.png"))) == 3
 
     def never(*_: object) -> None:
         raise AssertionError("measured again")
@@ -156,6 +159,18 @@ def test_the_json_is_complete_and_a_second_run_measures_nothing(
     again = command(clips, weights, tmp_path, "--loss", "0", "0.3")
     assert (tmp_path / "measured.jsonl").read_text() == before
     assert [row for row in again["rows"]] == [row for row in first["rows"] if row["kind"] != "copy"]
+
+
+def test_mel_in_a_picture_stands_below_its_samples() -> None:
+    click = np.zeros(RATE_HZ, np.float32)
+    click[RATE_HZ // 2] = 0.9
+    heard = log_mel(click).mean(0)
+    loud = np.flatnonzero(heard > heard.max() - 0.1) * 0.01
+    assert loud.mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_clips_to_draw_are_spread_over_the_folder() -> None:
+    assert [spread(108, 5), spread(2, 5), spread(3, 1)] == [[0, 27, 54, 80, 107], [0, 1], [0]]
 
 
 def test_a_table_without_transcripts_says_why_it_has_no_words(
