@@ -6,7 +6,7 @@ import json
 import platform
 import time
 from dataclasses import asdict, dataclass
-from importlib import metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def _backend(options: EngineOptions) -> str:
     if options.preset == ECHO:
         return ECHO
     package = PACKAGES[choose_backend(options)][0]
-    return f"{package} {metadata.version(package)}"
+    return f"{package} {import_module(package).__version__}"
 
 
 def print_bench(result: Bench, as_json: bool) -> None:

@@ -156,7 +156,7 @@ def _parser() -> ArgumentParser:
 def _add_engine(parser: ArgumentParser, preset: bool = True) -> None:
     if preset:
         parser.add_argument("--preset", default="base", help="codec: base (default) or micro")
-    parser.add_argument("--backend", choices=("onnx", "torch", "echo"), metavar="{onnx,torch}",
+    parser.add_argument("--backend", choices=("onnx", "torch", "echo") if preset else ("onnx", "torch"), metavar="{onnx,torch}",
                         help="what runs the models; default: onnx where it is installed and fits")  # fmt: skip
     parser.add_argument("--vocoder", choices=("neural", "griffin-lim"), help="default: neural where it has weights")
     parser.add_argument("--weights", type=_path, metavar="DIR", help="folder of the weights; default: our own")

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
+from sottovoce.stream.batch_engine import has_vocoder
 from sottovoce.stream.descriptor import Descriptor
 from sottovoce.stream.engine import EchoEngine, Engine
 from sottovoce.stream.errors import UsageError, WeightsError
@@ -45,31 +46,34 @@ def make_engine(options: EngineOptions, rows: int = 1) -> Engine:
         return EchoEngine(rows)
     if options.preset not in PRESETS:
         raise UsageError(f"there is no preset {options.preset!r}; choose one of {', '.join(PRESETS)}")
-    if choose_backend(options) == "onnx":
-        if options.vocoder == "griffin-lim":
-            raise UsageError("Griffin-Lim runs on torch alone: leave out --backend onnx, or --vocoder griffin-lim")
-        from sottovoce.stream.onnx_engine import OnnxEngine
+    backend = choose_backend(options)
+    if backend == "onnx" and options.vocoder == "griffin-lim":
+        raise UsageError("Griffin-Lim runs on torch alone: leave out --backend onnx, or --vocoder griffin-lim")
+    try:
+        if backend == "onnx":
+            from sottovoce.stream.onnx_engine import OnnxEngine
 
-        return OnnxEngine(options.preset, rows, options.threads, options.weights)
-    from sottovoce.stream.torch_engine import TorchEngine
+            return OnnxEngine(options.preset, rows, options.threads, options.weights)
+        from sottovoce.stream.torch_engine import TorchEngine
 
-    return TorchEngine(options.preset, rows, options.threads, options.vocoder, options.weights)
+        return TorchEngine(options.preset, rows, options.threads, options.vocoder, options.weights)
+    except ImportError as error:
+        raise WeightsError(f"the backend {backend} is installed but does not load: {error}") from error
 
 
 def choose_backend(options: EngineOptions) -> Backend:
-    """``onnx`` where it is installed and there is a neural vocoder to run: it takes a third of torch's time. Else ``torch``.
+    """``onnx`` where it is installed and there is a neural vocoder to run: it is the faster one. Else ``torch``.
 
     Raises:
         WeightsError: what is asked for, or needed, is not installed.
     """
     have = {backend for backend, packages in PACKAGES.items() if all(find_spec(package) for package in packages)}
-    if options.backend:
-        chosen: Backend = options.backend
-    else:
-        folder = options.weights
-        silent = folder is not None and not (folder / f"{options.preset}-vocoder.safetensors").exists()
-        needs_torch = options.vocoder == "griffin-lim" or (silent and options.vocoder is None and "torch" in have)
-        chosen = "torch" if needs_torch or (have == {"torch"}) else "onnx"
+    needs_torch = options.vocoder == "griffin-lim"
+    if options.vocoder is None and not has_vocoder(options.preset, options.weights):
+        if have == {"onnx"}:
+            raise WeightsError(f"no vocoder for {options.preset}, and Griffin-Lim needs pip install 'sottovoce[torch]'")
+        needs_torch = True
+    chosen = options.backend or ("torch" if needs_torch or have == {"torch"} else "onnx")
     if chosen not in have:
         extra = "engine" if chosen == "onnx" else "torch"
         raise WeightsError(

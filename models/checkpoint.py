@@ -11,6 +11,7 @@ from torch import nn
 from .codec import Codec, MelCodec
 from .config import Preset
 from .griffin_lim import StreamingGriffinLim
+from .rvq import Book
 from .streaming import Streaming
 from .vocoder import Vocoder, make_vocoder
 from .weight_file import (
@@ -48,6 +49,9 @@ def _build(path: Path, part: Part, preset: Preset, tensors: Tensors) -> nn.Modul
     expected = {key: tuple(value.shape) for key, value in module.state_dict().items() if not key.endswith(MEMORY)}
     check_names(path, tensors, expected)
     module.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()}, strict=False)
+    for part_of in module.modules():
+        if isinstance(part_of, Book):
+            part_of.remember()
     return module.eval().requires_grad_(False)
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 MEL_MEAN, MEL_SPREAD = -6.0, 3.0  # fixed affine map that brings the log-mel of speech near zero mean, unit variance
 STFT_OVERLAP = 3  # hops under Vocos' synthesis window: from three on, squared Hann windows add up to a constant
@@ -25,6 +25,10 @@ class MelConfig:
     n_mels: int = 128
     floor: float = 1e-5
     "Smallest magnitude; its logarithm, -11.5, is what silence looks like."
+
+    def __post_init__(self) -> None:
+        if self.n_fft < self.hop or self.n_mels < 2 or not 0 < self.floor < math.inf:
+            raise ValueError(f"mel of {self.n_mels} bands, window {self.n_fft}, hop {self.hop}, floor {self.floor}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,12 @@ class HiFiGanConfig:
     kernels: tuple[int, ...]
     mrf_kernels: tuple[int, ...] = (3, 5, 7)
     mrf_dilations: tuple[int, ...] = (1, 2)
+
+    def __post_init__(self) -> None:
+        if len(self.rates) != len(self.kernels) or any(k < r for r, k in zip(self.rates, self.kernels, strict=True)):
+            raise ValueError(f"kernels {self.kernels} do not cover rates {self.rates}")
+        if not self.mrf_kernels or not self.mrf_dilations or self.channels >> len(self.rates) < 1:
+            raise ValueError(f"{self.channels} channels, kernels {self.mrf_kernels}, dilations {self.mrf_dilations}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,29 +143,51 @@ class Preset:
         """
         try:
             fields: dict[str, Any] = json.loads(text)
-            vocoder: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields["vocoder"].items()}
-            kind = VocosConfig if "width" in vocoder else HiFiGanConfig
-            _check_sizes(fields)
+            kind: type[VocoderConfig] = VocosConfig if "width" in fields["vocoder"] else HiFiGanConfig
             return Preset(
                 name=fields["name"],
-                mel=MelConfig(**fields["mel"]),
-                trunk=TrunkConfig(**fields["trunk"]),
-                quantiser=QuantiserConfig(**fields["quantiser"]),
-                vocoder=kind(**vocoder),
+                mel=_read(MelConfig, fields, "mel"),
+                trunk=_read(TrunkConfig, fields, "trunk"),
+                quantiser=_read(QuantiserConfig, fields, "quantiser"),
+                vocoder=_read(kind, fields, "vocoder"),
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a preset: {error}") from error
 
 
-def _check_sizes(fields: dict[str, Any]) -> None:
-    """Raises ValueError: a number that no model of ours could have, as a damaged or foreign file may hold."""
-    for name in ("mel", "trunk", "quantiser", "vocoder"):
-        for key, value in fields[name].items():
-            most = 192_000 if key == "rate_hz" else 64 if key.endswith(("books", "blocks")) else 8192
-            least = 0 if key.startswith("refine") else 1
-            numbers = [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, int)]
-            if any(not least <= v <= most for v in numbers):
-                raise ValueError(f"{name}.{key} is {value!s:.40}, not between {least} and {most}")
+Part = TypeVar("Part")
+
+
+def _read(kind: type[Part], fields: dict[str, Any], part: str) -> Part:
+    """One part of a preset. Raises ValueError: of a wrong type, or a number that no model of ours could have, as a damaged or
+    foreign file may hold."""
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in fields[part].items()}
+    wanted = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key, value in values.items():
+        if not _fits(value, wanted.get(key)):
+            raise ValueError(f"not a preset: {part}.{key} is {value!s:.40}")
+        least, most = _bounds(key)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(number, int) and not least <= number <= most for number in numbers):
+            raise ValueError(f"{part}.{key} is {value!s:.40}, not between {least} and {most}")
+    return kind(**values)
+
+
+def _fits(value: object, wanted: object) -> bool:
+    if wanted is int:
+        return type(value) is int
+    if wanted is float:
+        return type(value) in (int, float)
+    if get_origin(wanted) is Literal:
+        return value in get_args(wanted)
+    return isinstance(value, tuple) and all(type(number) is int for number in value)
+
+
+def _bounds(key: str) -> tuple[int, int]:
+    most = (
+        192_000 if key == "rate_hz" else 64 if key.endswith(("books", "blocks")) else 16 if key == "expansion" else 8192
+    )
+    return 0 if key.startswith("refine") else 1, most
 
 
 # What a vocoder of either kind looks like for each preset; the preset names the one that ships.

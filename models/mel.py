@@ -1,4 +1,5 @@
-"""The log-mel front end: the one definition of mel that codec, vocoder, training and evaluation share.
+"""The log-mel front end: the one definition of mel that codec, vocoder, training and evaluation share (``spectral.py`` is the
+same in numpy, and a test says so).
 
 Magnitude spectrum (Hann window), Slaney bands with Slaney's area norm, natural logarithm with a floor. Checked against
 librosa in the tests. No normalisation of any kind: what a frame looks like depends on its own samples alone.

@@ -11,7 +11,7 @@ vocode     mel [B, T, M]                            Vocos: real, imag [B, T, bin
 with T mel frames to the code frame; and the states (see ``onnx_graph.py``). Front end and inverse STFT are in ``spectral.py``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,9 @@ from .onnx_graph import (
     per_frame,
     transposed_conv,
 )
-from .weight_file import WEIGHTS, check_names, check_same_mel, default_path, model_hash, read, read_preset
+from .weight_file import WEIGHTS, CheckpointError, check_same_mel, default_path, model_hash, read, read_preset
+
+TRAINED_ALONE = ".ready"  # whether a book was placed: of no use once it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class OnnxCodec:
     """What an engine needs: the graphs, and what they are."""
 
     preset: Preset
-    "With the vocoder that ``vocode`` is."
+    "The codec's, with the vocoder that ``vocode`` is."
     model_hash: str
     encode: onnx.ModelProto
     decode: onnx.ModelProto
@@ -59,17 +61,21 @@ def build_codec(name: str = "base", folder: Path = WEIGHTS) -> OnnxCodec:
     Raises:
         CheckpointError: weights are missing, unreadable or do not fit.
     """
-    preset, tensors = read_preset(name, folder)
+    codec, tensors = read_preset(name, folder)
     path = default_path(name, "vocoder", folder)
     of_vocoder, vocoder_tensors = read(path, "vocoder")
-    check_same_mel(path, of_vocoder, preset)
-    weights = Weights(tensors)
+    check_same_mel(path, of_vocoder, codec)
+    preset = replace(codec, vocoder=of_vocoder.vocoder)
+    weights = Weights(default_path(name, "codec", folder), tensors)
     encode, decode = encoder_graph(preset, weights), decoder_graph(preset, weights)
-    check_names(default_path(name, "codec", folder), tensors, weights.asked)
-    vocoder_weights = Weights(vocoder_tensors)
-    vocode = vocoder_graph(of_vocoder, vocoder_weights)
-    check_names(path, vocoder_tensors, vocoder_weights.asked)
-    return OnnxCodec(of_vocoder, model_hash(preset, tensors), encode, decode, vocode)
+    weights.check_all_used(but=TRAINED_ALONE)
+    weights = Weights(path, vocoder_tensors)
+    try:
+        vocode = vocoder_graph(preset, weights)
+    except ValueError as error:
+        raise CheckpointError(path, str(error)) from error
+    weights.check_all_used()
+    return OnnxCodec(preset, model_hash(codec, tensors), encode, decode, vocode)
 
 
 def _standard(g: Graph, preset: Preset) -> tuple[str, Frames]:
@@ -110,11 +116,13 @@ def _search(g: Graph, residual: str, preset: Preset, w: Weights) -> str:
             matrix, offset = vectors[:, :-1] @ down, vectors[:, -1]
         else:
             matrix, offset = vectors, -0.5 * np.square(vectors).sum(-1)
-        closeness = g.node("Gemm", residual, g.constant(matrix), g.constant(offset), transB=1)
+        searched = g.constant(matrix)
+        closeness = g.node("Gemm", residual, searched, g.constant(offset), transB=1)
         index = g.node("ArgMax", closeness, axis=-1, keepdims=0)
         codes.append(g.node("Unsqueeze", index, g.integers(1)))
         if book < q.books - 1:
-            residual = g.node("Sub", residual, g.node("Gather", g.constant(added), index, axis=0))
+            table = searched if added is matrix else g.constant(added)
+            residual = g.node("Sub", residual, g.node("Gather", table, index, axis=0))
     return g.node("Concat", *codes, axis=1)
 
 
@@ -122,7 +130,6 @@ def _book(w: Weights, preset: Preset, book: int) -> tuple[np.ndarray, np.ndarray
     """Vectors [V, code_width] of a book, and what each adds to the sum [V, inner width]."""
     q = preset.quantiser
     vectors = w(f"books.{book}.vectors", q.book_size, q.code_width)
-    w(f"books.{book}.ready")
     if q.metric != "cosine":
         return vectors, vectors
     up = w.under(f"up.{book}")

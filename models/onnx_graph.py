@@ -7,12 +7,15 @@ multiplied, as in ``conv.py``: on so few frames a convolution's own kernels are 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+
+from .weight_file import CheckpointError
 
 OPSET = 20  # the first with Gelu
 IR_VERSION = 10  # readable by runtimes of 2024
@@ -30,25 +33,34 @@ class Frames:
 
 
 class Weights:
-    """Tensors by name, under a prefix; remembers the shapes of all that were asked for."""
+    """Tensors of a file by name, under a prefix."""
 
     def __init__(
-        self, tensors: Mapping[str, NDArray[Any]], prefix: str = "", asked: dict[str, tuple[int, ...]] | None = None
+        self, path: Path, tensors: Mapping[str, NDArray[Any]], prefix: str = "", left: set[str] | None = None
     ) -> None:
-        self._tensors, self._prefix = tensors, prefix
-        self.asked: dict[str, tuple[int, ...]] = {} if asked is None else asked
+        self._path, self._tensors, self._prefix = path, tensors, prefix
+        self._left = set(tensors) if left is None else left
 
     def __call__(self, name: str, *shape: int) -> NDArray[np.float32]:
-        """The tensor ``name``; zeros where the file lacks it or has another shape: ``weight_file.check_names`` says so at the
-        end, for all of them at once."""
+        """The tensor ``name``. Raises CheckpointError: the file lacks it, or it has another shape."""
         name = self._prefix + name
-        self.asked[name] = shape
         found = self._tensors.get(name)
-        return found if found is not None and found.shape == shape else np.zeros(shape, np.float32)
+        if found is None:
+            raise CheckpointError(self._path, f"missing {name}")
+        if found.shape != shape:
+            raise CheckpointError(self._path, f"wrong shape of {name}: {found.shape}, not {shape}")
+        self._left.discard(name)
+        return found
 
     def under(self, prefix: str) -> "Weights":
         """Those of a part."""
-        return Weights(self._tensors, f"{self._prefix}{prefix}.", self.asked)
+        return Weights(self._path, self._tensors, f"{self._prefix}{prefix}.", self._left)
+
+    def check_all_used(self, but: str = "") -> None:
+        """Raises CheckpointError: there are more than were asked for, those whose name ends with ``but`` aside."""
+        unexpected = sorted(name for name in self._left if not (but and name.endswith(but)))
+        if unexpected:
+            raise CheckpointError(self._path, f"unexpected {unexpected[:3]}")
 
 
 class Graph:

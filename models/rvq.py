@@ -61,6 +61,13 @@ class Book(nn.Module):
         self.register_buffer("sums", self.vectors.clone())
         self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
 
+    @torch.no_grad()
+    def remember(self) -> None:
+        """Take the vectors as what was learnt, each chosen once: weight files hold no counts and sums, and with those of a
+        new book the first ``learn`` would put the vectors back to chance."""
+        self.counts.fill_(1)
+        self.sums.copy_(self.vectors)
+
     def nearest(self, x: Tensor) -> Tensor:
         """Index of the closest vector, int64 [N], for x [N, width] (unit vectors where ``unit``)."""
         closeness = x @ self.vectors.T
@@ -70,16 +77,16 @@ class Book(nn.Module):
 
     @torch.no_grad()
     def learn(self, x: Tensor, codes: Tensor) -> None:
-        """Count the codes chosen for x [N, width]; unless ``fixed``, move their vectors there and revive unused ones.
+        """Move the vectors to the inputs x [N, width] that chose them, and revive unused ones; nothing at all where ``fixed``.
 
         Where there are ``peers``, all count what all of them chose, so that their books stay the same."""
+        if self.fixed:
+            return
         size, seen = len(self.counts), len(x)
         counts = torch.bincount(codes, minlength=size).to(x.dtype)
         if self.peers:
             counts, seen = self.peers.total(counts), seen * self.peers.size
         self.counts.lerp_(counts, 1 - EMA_DECAY)
-        if self.fixed:
-            return
         sums = torch.zeros_like(self.sums).index_add_(0, codes, x)
         if self.peers:
             sums = self.peers.total(sums)

@@ -28,7 +28,7 @@ class NumpyLogMel:
         frames = sliding_window_view(joined, self.config.n_fft, axis=1)[:, :: self.config.hop]
         magnitude = np.abs(np.fft.rfft(frames * self._window)).astype(np.float32, copy=False)
         mel = np.log(np.maximum(magnitude @ self._spread, np.float32(self.config.floor)))
-        return mel, joined[:, -past.shape[1] :]
+        return mel, joined[:, joined.shape[1] - past.shape[1] :]
 
 
 class NumpyInverseSTFT:

@@ -53,7 +53,7 @@ def read(path: Path, part: Part) -> tuple[Preset, Tensors]:
     """Preset and tensors of a weight file; floating point ones as float32.
 
     Raises:
-        CheckpointError: it is not readable, holds another part, or numbers that are not finite.
+        CheckpointError: it is not readable, holds another part, or numbers of another kind or that are not finite.
     """
     metadata = read_metadata(path)
     if metadata.get("part") != part:
@@ -62,10 +62,14 @@ def read(path: Path, part: Part) -> tuple[Preset, Tensors]:
         preset = Preset.from_json(metadata.get("preset", ""))
     except ValueError as error:
         raise CheckpointError(path, str(error)) from error
-    tensors = {
-        key: value.astype(np.float32) if np.issubdtype(value.dtype, np.floating) else value
-        for key, value in load_file(path).items()
-    }
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError, TypeError) as error:  # TypeError: numbers that numpy does not know
+        raise CheckpointError(path, f"not readable ({error})") from error
+    foreign = [f"{key} ({value.dtype})" for key, value in found.items() if value.dtype.kind not in "fb"]
+    if foreign:
+        raise CheckpointError(path, f"not floating point: {foreign[:3]}")
+    tensors = {key: value.astype(np.float32) if value.dtype.kind == "f" else value for key, value in found.items()}
     bad = [key for key, value in tensors.items() if not np.isfinite(value).all()]
     if bad:
         raise CheckpointError(path, f"not finite: {bad[:3]}")

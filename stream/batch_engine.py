@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.models.config import Preset
+from sottovoce.models.weight_file import WEIGHTS, default_path
 
 from .descriptor import Descriptor
 from .engine import KINDS, Kind, Rows, Work, n_frames
@@ -28,6 +30,11 @@ def describe(preset: Preset, model_hash: str, delay_samples: int) -> Descriptor:
         book_size=preset.book_size,
         delay_samples=delay_samples,
     )
+
+
+def has_vocoder(preset: str, weights: Path | None) -> bool:
+    """Whether the folder ``weights`` (None: the package's own) holds a neural vocoder for ``preset``."""
+    return default_path(preset, "vocoder", WEIGHTS if weights is None else weights).exists()
 
 
 class BatchEngine(ABC):

@@ -18,6 +18,7 @@ from torch import Tensor
 from .layouts import audio_files
 
 ROOMS = "rir"  # folder, anywhere below the noise folder, with impulse responses
+DRAWS = 1  # keeps what is drawn here apart from the draws of ``Speech``, which begin with the same seed and step
 LONGEST_NOISE_S = 30.0
 LONGEST_ROOM_S = 2.0
 QUIET = 1e-3  # rms; a row below is taken to be this loud, so that silence does not get silence for noise
@@ -60,8 +61,9 @@ class Augment:
             if not 0 <= getattr(config, name) <= 1:
                 raise AugmentError(f"{name} {getattr(config, name)}: 0 to 1")
         paths = audio_files(noise_folder) if noise_folder else []
-        self.noises = [_read(path, rate_hz, LONGEST_NOISE_S) for path in paths if ROOMS not in path.parts]
-        self.rooms = [_room(_read(path, rate_hz, LONGEST_ROOM_S)) for path in paths if ROOMS in path.parts]
+        rooms = {path for path in paths if noise_folder and ROOMS in path.relative_to(noise_folder).parts}
+        self.noises = [_read(path, rate_hz, LONGEST_NOISE_S) for path in paths if path not in rooms]
+        self.rooms = [_room(_read(path, rate_hz, LONGEST_ROOM_S)) for path in paths if path in rooms]
         if config.noise_share and not self.noises:
             raise AugmentError(f"{noise_folder}: no recordings of noise; name another folder, or set noise_share to 0")
         if config.room_share and not self.rooms:
@@ -72,10 +74,12 @@ class Augment:
     def input(self, pcm: Tensor, step: int) -> Tensor:
         """What the codec hears in step ``step``: pcm [B, T] float32 in [-1, 1], on the device of the clean ``pcm`` [B, T]."""
         clean = pcm.detach().cpu().numpy()
-        rows = [
-            self._row(row, np.random.default_rng((self.config.seed, step % 2**32, i))) for i, row in enumerate(clean)
-        ]
+        rows = [self._row(row, self._random(step, i)) for i, row in enumerate(clean)]
         return torch.from_numpy(np.stack(rows).clip(-1, 1).astype(np.float32)).to(pcm.device)
+
+    def _random(self, step: int, row: int) -> np.random.Generator:
+        """Chance of one row. No number after the seed may be zero at the end: numpy draws the same without it."""
+        return np.random.default_rng((self.config.seed, DRAWS, step % 2**32, row + 1))
 
     def _row(self, row: Sound, random: np.random.Generator) -> Sound:
         """Room, then noise, then the line, in the order in which they happen to a voice."""

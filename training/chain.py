@@ -34,7 +34,7 @@ from .data import Speech
 from .discriminators import KINDS
 from .distributed import diverse
 from .listen import LISTENED_TO, Listener, aside
-from .losses import MultiScaleMel
+from .losses import MultiScaleMel, as_recorded
 from .precision import Precision
 from .run import Run, clip_gradients, cosine_lr, take_over
 from .vocoder import in_line
@@ -121,15 +121,16 @@ def train(
         cosine_lr(of_net, config.lr, step, config.steps)
         cosine_lr(of_vocoder, config.lr, step, config.steps)
         pcm, wideband = (part.to(device) for part in speech.draw(group.batch(step)))
-        mel, real = whole(front_end, pcm), in_line(pcm, front_end)
+        mel = whole(front_end, pcm)
         used = draw_books(preset.books, config.batch, config.full_share).to(device)
         decoded, quantised = joined_net(mel, used)
         given = (
             decoded.detach().requires_grad_()
-        )  # where the chain is cut, so that what comes back is weighed against mel
+        )  # the chain is cut here, so that what comes back is weighed against mel
         made, _ = joined_vocoder(given, vocoder.initial_state(config.batch))
-        losses = {"spectrum": spectrum(made, real)}
-        opinion = adversary.judge(made, real, step, config.steps)
+        real, heard = (as_recorded(x, wideband, preset.rate_hz) for x in (in_line(pcm, front_end), made))
+        losses = {"spectrum": spectrum(heard, real)}
+        opinion = adversary.judge(heard, real, step, config.steps)
         if step >= config.judged_from:
             losses |= {"fooling": opinion.fooling, "features": opinion.features}
         of_net.zero_grad(set_to_none=True)

@@ -29,10 +29,10 @@ from .books import BookUse
 from .data import Speech
 from .distributed import diverse
 from .listen import LISTENED_TO, Listener, aside
+from .losses import NARROWBAND_TOP_HZ
 from .precision import Precision
 from .run import Run, clip_gradients, cosine_lr
 
-NARROWBAND_TOP_HZ = 7_600
 ENVELOPE_BANDS = 8
 
 

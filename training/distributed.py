@@ -48,6 +48,14 @@ class Group:
             return now_s
         return float(self.first(torch.tensor(now_s, dtype=torch.float64, device=self.device)))
 
+    def highest(self, number: int) -> int:
+        """The highest number of all processes."""
+        if self.size == 1:
+            return number
+        highest = torch.tensor(number, device=self.device)
+        dist.all_reduce(highest, dist.ReduceOp.MAX)
+        return int(highest)
+
     def gathered(self, thing: Any) -> list[Any]:
         """What every process has, in order of rank."""
         if self.size == 1:

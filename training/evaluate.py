@@ -12,6 +12,7 @@ measured again.
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -162,7 +163,7 @@ def draw_clips(recordings: Sequence[Recording], measured: Sequence[Measured], n:
     shown = [one for one in measured if not one.row.loss]
     for i in spread(len(recordings), n):
         name = recordings[i].name
-        clip_picture(name, [(one.row.name, one.decoded[i]) for one in shown], folder / f"{Path(name).stem}.png")
+        clip_picture(name, [(one.row.name, one.decoded[i]) for one in shown], folder / f"{Path(name).name}.png")
 
 
 def judged(measured: Sequence[Measured], metrics: Sequence[Metric]) -> tuple[list[Verdict], list[Limit]]:
@@ -213,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = [one.row for one in measured]
     verdicts, kept = judged(measured, metrics)
     conditions = {
-        "command": " ".join(["python -m sottovoce.training.evaluate", *(sys.argv[1:] if argv is None else argv)]),
+        "command": "python -m sottovoce.training.evaluate " + shlex.join(sys.argv[1:] if argv is None else argv),
         "date": date.today().isoformat(),
         "folder": args.folder.name,
         "clips": len(recordings),

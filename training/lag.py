@@ -21,7 +21,12 @@ N_BANDS = 24
 
 
 def lag_samples(original: Pcm, decoded: Pcm, rate_hz: int) -> int:
-    """By how many samples ``decoded`` [T'] comes later than ``original`` [T]; negative: earlier. Both at ``rate_hz``."""
+    """By how many samples ``decoded`` [T'] comes later than ``original`` [T]; negative: earlier. Both at ``rate_hz``.
+
+    0 where one of them is silent.
+    """
+    if not (original.any() and decoded.any()):
+        return 0
     most = round(MOST_S * rate_hz)
     lag, likeness = _best(original[None].astype(np.float64), decoded[None].astype(np.float64), most)
     if likeness >= LIKE:

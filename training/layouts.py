@@ -86,14 +86,23 @@ def items(folder: Path) -> tuple[str, list[Item]]:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """Every file below ``folder`` that is named like audio, sorted; hidden ones are not taken."""
+    """Every file below ``folder`` that is named like audio, sorted; what is hidden or in a hidden folder is not taken."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path for path in found if not path.name.startswith("."))
+    return sorted(path for path in found if not _hidden(path.relative_to(folder)))
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _from_csv(folder: Path) -> Iterator[Item]:
     path = folder / "manifest.csv"
-    for row in csv.DictReader(_lines(path)):
+    reader = csv.DictReader(_lines(path))
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise LayoutError(f"{path}: not a table, near line {reader.line_num + 1} ({error})") from None
+    for row in rows:
         if not row.get("file"):
             raise LayoutError(f"{path}: needs a column 'file' with a path in every row; it has {list(row)}")
         rate = row.get("orig_sr") or "0"

@@ -9,7 +9,17 @@ from torch import Tensor, nn
 from sottovoce.models.bands import slaney_filterbank
 from sottovoce.models.config import MelConfig
 
+NARROWBAND_TOP_HZ = 7_600
 SCALES = ((256, 20), (512, 40), (1024, 80), (2048, 128))  # n_fft, bands
+
+
+def as_recorded(pcm: Tensor, wideband: Tensor, rate_hz: int) -> Tensor:
+    """Sound [B, T] without what the rows that are not ``wideband`` [B] cannot hold: what a narrow recording lacks is neither
+    a mistake where it is made, nor to be learnt."""
+    spectrum = torch.fft.rfft(pcm)
+    at_hz = torch.linspace(0, rate_hz / 2, spectrum.shape[-1], device=pcm.device)
+    kept: Tensor = torch.fft.irfft(spectrum * (wideband[:, None] | (at_hz < NARROWBAND_TOP_HZ)), n=pcm.shape[-1])
+    return kept
 
 
 class MultiScaleMel(nn.Module):

@@ -7,6 +7,8 @@ resemblyzer asks for packages that no longer install (webrtcvad, typing), and wo
     pip install '.[evaluate]' && pip install --no-deps resemblyzer
 """
 
+import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +29,8 @@ from .store import Value
 RATE_HZ = 16_000
 SPEAKER_RMS = 10 ** (-30 / 20)
 """The level that Resemblyzer was trained at (its ``audio_norm_target_dBFS``)."""
+PESQ_FLOOR = 0.999 + 4 / (1 + math.exp(1.3669 * 0.5 + 3.8224))
+"""1.04: what P.862.2 makes of the lowest raw score of P.862, -0.5."""
 
 Judge = Callable[[Pcm, Pcm], Value]
 """(original, decoded) [T] at ``RATE_HZ`` -> what a clip is worth; None: it cannot be told for this clip."""
@@ -59,22 +63,37 @@ def pesq_wb() -> Judge:
     """PESQ, wideband (ITU-T P.862.2), 1.0 ... 4.64. Aligns in time and level on its own."""
     from pesq import NoUtterancesError, pesq
 
-    def judge(original: Pcm, decoded: Pcm) -> Value:
-        if not decoded.any():
-            return None
+    def measured(original: Pcm, decoded: Pcm) -> float | None:
         try:
-            return float(pesq(RATE_HZ, original, decoded, "wb"))
+            value = float(pesq(RATE_HZ, original, decoded, "wb")) if decoded.any() else None
         except NoUtterancesError:
             return None
+        return value if value is not None and np.isfinite(value) else None
+
+    def judge(original: Pcm, decoded: Pcm) -> Value:
+        value = measured(original, decoded)
+        if (
+            value is None and measured(original, original) is not None
+        ):  # a decoder that says nothing must not be let off
+            return PESQ_FLOOR
+        return value
 
     return judge
 
 
 def estoi() -> Judge:
-    """ESTOI (Jensen and Taal, 2016), intelligibility without phase, about 0 ... 1."""
+    """ESTOI (Jensen and Taal, 2016), intelligibility without phase, about 0 ... 1; None: under 0.4 s of speech in the clip."""
     from pystoi import stoi
 
-    return lambda original, decoded: float(stoi(original, decoded, RATE_HZ, extended=True))
+    def judge(original: Pcm, decoded: Pcm) -> Value:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Not enough STFT frames", RuntimeWarning)  # it would return 1e-5
+            try:
+                return float(stoi(original, decoded, RATE_HZ, extended=True))
+            except RuntimeWarning:
+                return None
+
+    return judge
 
 
 def visqol() -> Judge:
@@ -111,8 +130,6 @@ def dnsmos() -> Judge:
 
 def speaker() -> Judge:
     """Cosine of the two voices in Resemblyzer's space (GE2E, arXiv 1710.10467), -1 ... 1."""
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of a scipy name that it imports
         from resemblyzer import VoiceEncoder

@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 import numpy as np
 import torch
@@ -187,6 +188,10 @@ def _weights(codec: Codec) -> str:
 @cache
 def _sources() -> str:
     """A hash of the code that sound passes through: clips that older code decoded are decoded again."""
+    return digest(*(part for file in _source_files() for part in (file.name, file.read_bytes())))
+
+
+def _source_files() -> list[Traversable]:
     folders = (files(f"sottovoce.{folder}") for folder in ("models", "stream"))
-    sources = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".py")]
-    return digest(*(part for file in sorted(sources, key=str) for part in (file.name, file.read_bytes())))
+    passed = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".py")]
+    return [*sorted(passed, key=str), files("sottovoce.training") / "ours.py"]

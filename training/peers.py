@@ -1,11 +1,12 @@
 """Codecs that people use today, run by their own programs from Debian packages, on the same clips.
 
 opus-tools, codec2, speex, and for AMR-WB libvo-amrwbenc0 with ffmpeg. A peer whose programs are not there is left out, and
-says so. Bytes are those of the codec's own packets; the file around them is counted beside.
+says so. Bits are those of the codec's own frames, as many as the clip lasts; the file around them is counted beside.
 """
 
 import ctypes
 import ctypes.util
+import math
 import shutil
 import subprocess
 import tempfile
@@ -23,7 +24,11 @@ from .store import Carried, Size, digest
 TAIL_S = 0.25
 """Silence behind every clip, so that a codec's delay cuts nothing off."""
 TIMEOUT_S = 120
+OPUS_FRAME_MS = 40
 AMR_RATE_HZ, AMR_FRAME, AMR_MAGIC = 16_000, 320, b"#!AMR-WB\n"
+AMR_FRAME_BYTES, AMR_FRAME_BITS = 18, 132  # in a file a byte for the table of contents, then the bits, filled up
+CODEC2_FRAMES = {"3200": (20, 64), "2400": (20, 48), "1200": (40, 48), "700C": (40, 28)}
+"""ms and bits of a frame, by mode; in a file each frame begins with a byte."""
 
 
 class PeerError(Exception):
@@ -45,8 +50,9 @@ class Peer:
     "(sound, compressed)"
     decode: Callable[[Path, Path], None]
     "(compressed, sound)"
-    payload_bytes: Callable[[bytes], int]
-    "Of a compressed file, without what the file adds."
+    frame_ms: int
+    frame_bits: Callable[[bytes], list[int]]
+    "Of every frame in a compressed file, without what the file adds."
     raw: bool = False
     "Takes and gives headerless samples, not WAV."
     setting: str = ""
@@ -55,7 +61,7 @@ class Peer:
     def key(self) -> str:
         """Of its programs as installed, and its setting."""
         stamps = [Path(path).stat() for program in self.programs if (path := _found(program))]
-        return digest("peer 1", self.name, self.setting, *(f"{stamp.st_size} {stamp.st_mtime_ns}" for stamp in stamps))
+        return digest("peer 2", self.name, self.setting, *(f"{stamp.st_size} {stamp.st_mtime_ns}" for stamp in stamps))
 
     def missing(self) -> str | None:
         """What to do before it can run; None: nothing."""
@@ -77,13 +83,19 @@ class Peer:
             file = compressed.read_bytes()
         if not len(decoded) or not file:
             raise PeerError(f"{self.name} gave nothing for {recording.name}")
-        size = Size(len(pcm) / self.rate_hz, self.payload_bytes(file), 0, len(file))
+        n_frames = math.ceil(1000 * recording.seconds / self.frame_ms)  # the clip's own; the tail is no speech
+        n_bits = sum(self.frame_bits(file)[:n_frames])
+        size = Size(n_frames * self.frame_ms / 1000, math.ceil(n_bits / 8), 0, len(file))
         return Carried(decoded, rate_hz, size, file, self.suffix)
 
 
 def opus(kbit: int) -> Peer:
-    """Opus (RFC 6716) at its best for speech: full effort, variable rate, frames of 40 ms."""
-    options = f"--quiet --bitrate {kbit} --framesize 40 --comp 10 --speech --padding 0 --discard-comments"
+    """Opus (RFC 6716) at its best for speech: full effort, frames of 40 ms, and the rate that its name says.
+
+    Its variable rate, the default, keeps to a rate over music and speech of all kinds; on clean speech it falls short of it.
+    """
+    rate = f"--bitrate {kbit} --hard-cbr --framesize {OPUS_FRAME_MS}"
+    options = f"--quiet {rate} --comp 10 --speech --padding 0 --discard-comments"
 
     def encode(said: Path, compressed: Path) -> None:
         _run("opusenc", *options.split(), said, compressed)
@@ -100,13 +112,15 @@ def opus(kbit: int) -> Peer:
         ("opusenc", "opusdec"),
         encode,
         decode,
-        ogg_payload,
+        OPUS_FRAME_MS,
+        ogg_frame_bits,
         setting=options,
     )
 
 
 def codec2(mode: str) -> Peer:
     """Codec2 (Rowe, 2010), a vocoder for radio, 8 kHz."""
+    frame_ms, bits = CODEC2_FRAMES[mode]
     return Peer(
         f"codec2-{mode}",
         "codec2",
@@ -116,7 +130,8 @@ def codec2(mode: str) -> Peer:
         ("c2enc", "c2dec"),
         lambda said, compressed: _run("c2enc", mode, said, compressed),
         lambda compressed, heard: _run("c2dec", mode, compressed, heard),
-        len,
+        frame_ms,
+        lambda file: [bits] * (len(file) // -(-bits // 8)),
         raw=True,
     )
 
@@ -132,7 +147,8 @@ def speex(quality: int) -> Peer:
         ("speexenc", "speexdec"),
         lambda said, compressed: _run("speexenc", "-w", "--quality", quality, "--comp", 10, said, compressed),
         lambda compressed, heard: _run("speexdec", compressed, heard),
-        ogg_payload,
+        20,
+        ogg_frame_bits,
         setting="--comp 10",
     )
 
@@ -148,12 +164,13 @@ def amr_wb() -> Peer:
         ("libvo-amrwbenc.so.0", "ffmpeg"),
         _encode_amr_wb,
         lambda compressed, heard: _run("ffmpeg", "-v", "error", "-i", compressed, heard),
-        lambda file: len(file) - len(AMR_MAGIC),
+        1000 * AMR_FRAME // AMR_RATE_HZ,
+        lambda file: [AMR_FRAME_BITS] * ((len(file) - len(AMR_MAGIC)) // AMR_FRAME_BYTES),
     )
 
 
-def ogg_payload(file: bytes) -> int:
-    """Bytes of the packets in an Ogg file (RFC 3533), without pages and the first two packets, which are headers.
+def ogg_frame_bits(file: bytes) -> list[int]:
+    """Bits of every packet in an Ogg file (RFC 3533) but the first two, which are headers. Pages are not counted.
 
     Raises:
         PeerError: not an Ogg file.
@@ -170,7 +187,7 @@ def ogg_payload(file: bytes) -> int:
                 sizes.append(size)
                 size = 0
         at += 27 + n_segments + sum(lacing)
-    return sum(sizes[2:])
+    return [8 * size for size in sizes[2:]]
 
 
 def _found(program: str) -> str | None:

@@ -19,7 +19,7 @@ import re
 import signal
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -62,6 +62,8 @@ CUT = re.compile(
     r"(?:data|SSND) : (\d+) \(should be (\d+)\)"
 )  # libsndfile's log: the header promises more than there is
 ENDLESS_BYTES = 0x7FFFFFFF  # what programs write that do not know the length beforehand
+
+Report = Callable[[Path, Sequence[Record], Sequence[Verdict]], Path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +266,7 @@ def pack(folder: Path, out: Path, limits: Limits | None = None, longest_s: float
         return finish(out, writer.records, limits or Limits())
 
 
-def _run(args: argparse.Namespace, limits: Limits) -> None:
+def _run(args: argparse.Namespace, limits: Limits, report: Report | None) -> None:
     found: list[Item] = []
     for folder in args.folders:
         layout, inside = items(folder.resolve())
@@ -287,11 +289,18 @@ def _run(args: argparse.Namespace, limits: Limits) -> None:
                 progress.update(task, advance=1, description=f"{seconds / 3600:.2f} h")
         verdicts = finish(args.out, writer.records, limits)
         _summary(args.out, writer.records, verdicts)
-        if args.report:
-            from .quality_report import write_report
-
-            write_report(args.out, writer.records, verdicts)
+        if report:
+            report(args.out, writer.records, verdicts)
             print(f"look at {args.out / 'report.html'}")
+
+
+def _reporter() -> Report:
+    """What draws the report; asked for before hours of reading, not after them. Exits where matplotlib is not there."""
+    try:
+        from .quality_report import write_report
+    except ImportError as error:
+        sys.exit(f"prepare: no report without matplotlib ({error}); pip install 'sottovoce[report]', or --no-report")
+    return write_report
 
 
 def _summary(out: Path, records: Sequence[Record], verdicts: Sequence[Verdict]) -> None:
@@ -322,7 +331,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error("--longest-s is 1 to 300, --jobs at least 1")
     limits = Limits(**{name: getattr(args, name) for name in _fields(Limits)})
     try:
-        _run(args, limits)
+        _run(args, limits, _reporter() if args.report else None)
     except (LayoutError, ShardError, ValueError) as error:
         sys.exit(f"prepare: {error}")
     except KeyboardInterrupt:

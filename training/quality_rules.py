@@ -61,9 +61,12 @@ def judge(records: Sequence[Record], limits: Limits) -> list[Verdict]:
     """A verdict for each record, in order. Each reason begins with the name of its check, then a colon."""
     reasons: list[list[str]] = [_alone(record, limits) for record in records]
     remarks: list[list[str]] = [_remarks(record) for record in records]
-    for check, found in ((_misfit_texts, reasons), (_copies, reasons), (_odd_formats, remarks)):
-        for index, words in check(records, limits).items():
-            found[index].append(words)
+    for index, words in _misfit_texts(records, limits).items():
+        reasons[index].append(words)
+    for index, words in _copies(records, [not why for why in reasons]).items():
+        reasons[index].append(words)
+    for index, words in _odd_formats(records).items():
+        remarks[index].append(words)
     return [Verdict(tuple(why), tuple(what)) for why, what in zip(reasons, remarks, strict=True)]
 
 
@@ -127,10 +130,15 @@ def _misfit_texts(records: Sequence[Record], limits: Limits) -> dict[int, str]:
     return found
 
 
-def _copies(records: Sequence[Record], _: Limits) -> dict[int, str]:
-    """Recordings that are there before, in whatever format or level: much the same fingerprint at the same length."""
+def _copies(records: Sequence[Record], good: Sequence[bool]) -> dict[int, str]:
+    """Recordings that are there before, in whatever format or level: much the same fingerprint at the same length.
+
+    Only among those that are ``good`` otherwise: a clean copy must not go for the sake of one that is left out itself.
+    """
     by_length = sorted(
-        ((r.measures.seconds, i, r.measures.fingerprint) for i, r in enumerate(records) if r.measures and r.n_samples)
+        (r.measures.seconds, i, r.measures.fingerprint)
+        for i, r in enumerate(records)
+        if good[i] and r.measures and r.n_samples
     )
     if not by_length:
         return {}
@@ -146,7 +154,7 @@ def _copies(records: Sequence[Record], _: Limits) -> dict[int, str]:
     return found
 
 
-def _odd_formats(records: Sequence[Record], _: Limits) -> dict[int, str]:
+def _odd_formats(records: Sequence[Record]) -> dict[int, str]:
     """Files of another rate, format or number of channels than nearly all of their folder."""
     found: dict[int, str] = {}
     by_folder: dict[str, dict[int, str]] = defaultdict(dict)

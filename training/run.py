@@ -26,6 +26,14 @@ class Diverged(Exception):
     """Training cannot go on: a number is not finite, a codebook died, or the discriminators are out of balance."""
 
 
+class Interrupted(Exception):
+    """The user or the machine asked to stop, by a signal; what was trained until ``step`` is saved."""
+
+    def __init__(self, step: int, signal_number: int) -> None:
+        super().__init__(f"interrupted at step {step}; the same command goes on")
+        self.step, self.signal_number = step, signal_number
+
+
 class Run:
     """Counts steps, keeps time, writes the log, saves and resumes ``parts`` (modules and optimisers by name).
 
@@ -47,6 +55,7 @@ class Run:
         self.parts: dict[str, Any] = {}
         self.step = 0
         self.trained_s = 0.0
+        self._stepping, self._signal_number = False, 0
         folder.mkdir(parents=True, exist_ok=True)
 
     def resume(self, added: dict[str, Any] | None = None, **parts: Any) -> None:
@@ -104,8 +113,32 @@ class Run:
         torch.save({"parts": state, "step": self.step, "trained_s": self.trained_s, **first, "others": others}, partial)
         partial.replace(self.folder / "state.pt")
 
+    def interrupt(self, signal_number: int) -> None:
+        """Stop at the end of this step; at once, where no step is on its way. Safe in a signal handler.
+
+        Raises:
+            Interrupted: at once.
+        """
+        if not self._stepping:
+            raise Interrupted(self.step, signal_number)
+        self._signal_number = signal_number
+
     def steps(self) -> Iterator[int]:
-        """Step numbers until ``steps`` or ``minutes`` of this call are over; saves on the way and at the end."""
+        """Step numbers until ``steps`` or ``minutes`` of this call are over; saves on the way and at the end.
+
+        Raises:
+            Interrupted: see ``interrupt``; of several processes, all stop with the one that was asked to.
+        """
+        self._stepping = True
+        try:
+            yield from self._steps()
+            self.save()
+        finally:
+            self._stepping = False
+        if self._signal_number:
+            raise Interrupted(self.step, self._signal_number)
+
+    def _steps(self) -> Iterator[int]:
         began = saved = last = self.group.clock(time.monotonic())
         while self.step < self.n_steps and last - began < self.minutes * 60:
             yield self.step
@@ -113,10 +146,12 @@ class Run:
             now = self.group.clock(time.monotonic())
             self.trained_s += now - last
             last = now
+            self._signal_number = self.group.highest(self._signal_number)
+            if self._signal_number:
+                return
             if now - saved > self.save_every_s:
                 self.save()
                 saved = now
-        self.save()
 
     def log(self, **numbers: float | Tensor) -> None:
         """One line for this step: means over all processes.

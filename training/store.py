@@ -24,7 +24,7 @@ class Size:
     """What a clip became on its way."""
 
     seconds: float
-    "Of sound that was encoded, padding included."
+    "Of the sound that is in the payload, whole frames."
     payload_bytes: int
     "Of codes alone."
     packet_bytes: int
@@ -95,7 +95,7 @@ class Store:
 
     def carried(self, system: System, recording: Recording) -> Carried:
         """``recording`` through ``system``, as it is read from the folder, decoded now where it was not."""
-        base = self.out / system.name / Path(recording.name).with_suffix("")
+        base = self.out / system.name / recording.name  # with its suffix: a.wav and a.flac are two clips
         sound, note = base.with_name(base.name + ".flac"), base.with_name(base.name + ".json")
         key = digest(system.key, recording.name, str(recording.rate_hz), recording.pcm.tobytes())
         found = _noted(note, key)

@@ -31,7 +31,7 @@ from .codec import draw_books
 from .data import Speech
 from .distributed import diverse
 from .listen import LISTENED_TO, Listener, aside
-from .losses import MultiScaleMel
+from .losses import MultiScaleMel, as_recorded
 from .precision import Precision
 from .run import Run, clip_gradients, cosine_lr, take_over
 
@@ -116,15 +116,15 @@ def train(preset: Preset, config: Config, data: Path, run: Run, codec: MelCodec 
     adversary.begin()
     for step in run.steps():
         cosine_lr(optimiser, config.lr, step, config.steps)
-        pcm = speech.draw(group.batch(step))[0].to(device)
+        pcm, wideband = (part.to(device) for part in speech.draw(group.batch(step)))
         mel = whole(front_end, pcm)
         mel = mel if codec is None else through_codec(codec, mel)
-        real = in_line(pcm, front_end)
         made, _ = joined(mel, vocoder.initial_state(config.batch))
-        losses = {"spectrum": spectrum(made, real)}
+        real, heard = (as_recorded(x, wideband, preset.rate_hz) for x in (in_line(pcm, front_end), made))
+        losses = {"spectrum": spectrum(heard, real)}
         judged: dict[str, Tensor] = {}
         if step >= config.judged_from:
-            opinion = adversary.judge(made, real, step, config.steps)
+            opinion = adversary.judge(heard, real, step, config.steps)
             losses |= {"fooling": opinion.fooling, "features": opinion.features}
             judged = {"judging": opinion.judging, "gap": opinion.gap}
         loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()

@@ -1,6 +1,7 @@
 """The ONNX graphs say what the torch modules say: every kind of layer, book search and vocoder, frame after frame."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,16 @@ from torch import nn
 from sottovoce.models.codec import CodesToMel, MelCodec, MelToCodes
 from sottovoce.models.config import MICRO, TINY, VOCODERS, HiFiGanConfig, Preset, QuantiserConfig
 from sottovoce.models.mel import LogMel
-from sottovoce.models.onnx_codec import decoder_graph, encoder_graph, vocoder_graph
+from sottovoce.models.onnx_codec import TRAINED_ALONE, decoder_graph, encoder_graph, vocoder_graph
 from sottovoce.models.onnx_graph import Frames, Graph, Weights, transposed_conv
 from sottovoce.models.spectral import NumpyInverseSTFT, NumpyLogMel
 from sottovoce.models.streaming import whole
 from sottovoce.models.vocoder import make_vocoder
 from sottovoce.models.vocos import InverseSTFT, Vocos
-from sottovoce.models.weight_file import MEMORY, check_names
+from sottovoce.models.weight_file import MEMORY, CheckpointError
 
 FRAMES, ROWS = 6, 2
+HERE = Path("weights of this test")
 DILATED = HiFiGanConfig(
     channels=16, rates=(8, 5, 3, 2), kernels=(16, 5, 6, 4), mrf_kernels=(3, 5), mrf_dilations=(1, 3)
 )
@@ -80,7 +82,7 @@ def speech_like_mel(preset: Preset) -> torch.Tensor:
 def test_encoder_and_search(preset: Preset) -> None:
     net = stir(MelCodec(preset))
     assert isinstance(net, MelCodec)
-    mel, weights = speech_like_mel(preset), Weights(weights_of(net))
+    mel, weights = speech_like_mel(preset), Weights(HERE, weights_of(net))
     expected = whole(MelToCodes(net), mel).numpy()
     graph = encoder_graph(preset, weights)
     (codes,) = run(graph, mel.transpose(1, 2).numpy(), preset.mels_per_frame)
@@ -94,7 +96,7 @@ def test_sum_of_books_and_decoder(preset: Preset) -> None:
     codes[0, 2, 1:] = -1
     codes[1, 3] = -1
     expected = whole(CodesToMel(net), codes).transpose(1, 2).numpy()
-    weights = Weights(weights_of(net))
+    weights = Weights(HERE, weights_of(net))
     (mel,) = run(decoder_graph(preset, weights), codes.reshape(ROWS, -1).numpy(), preset.books)
     assert np.abs(mel - expected).max() <= 1e-4
     assert np.abs(expected).max() > 1
@@ -104,9 +106,9 @@ def test_vocoder(preset: Preset) -> None:
     vocoder = stir(make_vocoder(preset))
     mel = speech_like_mel(preset)
     expected = whole(vocoder, mel).numpy()
-    weights = Weights(weights_of(vocoder))
+    weights = Weights(HERE, weights_of(vocoder))
     said = run(vocoder_graph(preset, weights), mel.transpose(1, 2).numpy(), preset.mels_per_frame)
-    check_names(__file__, weights_of(vocoder), weights.asked)  # type: ignore[arg-type]
+    weights.check_all_used()
     if isinstance(vocoder, Vocos):
         inverse = NumpyInverseSTFT(preset.mel.hop)
         pcm = inverse(said[0] + 1j * said[1], inverse.initial_state(ROWS))[0].clip(-1, 1)
@@ -117,10 +119,12 @@ def test_vocoder(preset: Preset) -> None:
 
 
 def test_all_weights_of_a_codec_are_asked_for(preset: Preset) -> None:
-    weights, tensors = Weights(weights_of(MelCodec(preset))), weights_of(MelCodec(preset))
+    weights = Weights(HERE, weights_of(MelCodec(preset)))
     encoder_graph(preset, weights)
+    with pytest.raises(CheckpointError, match="unexpected"):
+        weights.check_all_used(but=TRAINED_ALONE)
     decoder_graph(preset, weights)
-    check_names(__file__, tensors, weights.asked)  # type: ignore[arg-type]
+    weights.check_all_used(but=TRAINED_ALONE)
 
 
 def test_front_end_and_inverse_stft_are_those_of_torch() -> None:
@@ -137,4 +141,4 @@ def test_front_end_and_inverse_stft_are_those_of_torch() -> None:
 
 def test_an_overlap_that_is_not_half_is_refused() -> None:
     with pytest.raises(ValueError, match="kernel 7 is neither"):
-        transposed_conv(Graph("g"), Frames("x", 1, 2), Weights({}), 2, kernel=7, stride=3)
+        transposed_conv(Graph("g"), Frames("x", 1, 2), Weights(HERE, {}), 2, kernel=7, stride=3)

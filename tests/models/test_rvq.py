@@ -128,3 +128,30 @@ def test_codes_outside_their_book_are_refused(preset: Preset) -> None:
         quantiser.decode(torch.full((1, 1, preset.books), preset.book_size))
     with pytest.raises(ValueError, match="do not fit"):
         quantiser.decode(torch.zeros(1, 1, preset.books + 1, dtype=torch.int64))
+
+
+def test_a_book_from_a_file_learns_from_where_it_stands() -> None:
+    """Files hold no counts and sums; the first step must not take the vectors for a new book's."""
+    torch.manual_seed(0)
+    learnt, new = Book(32, 4, unit=False), Book(32, 4, unit=False)
+    x = torch.randn(400, 4)
+    learnt.start(x)
+    new.load_state_dict({**new.state_dict(), "vectors": learnt.vectors, "ready": learnt.ready})
+    new.remember()
+    before = new.vectors.clone()
+    new.learn(x, new.nearest(x))
+    assert 0 < float((new.vectors - before).norm(dim=-1).max()) < 0.2 * float(before.norm(dim=-1).mean())
+
+
+def test_a_fixed_book_may_be_freed() -> None:
+    torch.manual_seed(0)
+    book = Book(32, 4, unit=False)
+    x = torch.randn(400, 4)
+    book.start(x)
+    before, book.fixed = book.vectors.clone(), True
+    for _ in range(300):
+        book.learn(x[:40], book.nearest(x[:40]))
+    assert torch.equal(book.vectors, before)
+    book.fixed = False
+    book.learn(x, book.nearest(x))
+    assert float((book.vectors - before).norm(dim=-1).max()) < 0.2 * float(before.norm(dim=-1).mean())

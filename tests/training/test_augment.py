@@ -46,6 +46,22 @@ def test_a_step_draws_the_same_again_and_another_step_another(noise_folder: Path
     assert first.input(batch(), -1).shape == batch().shape
 
 
+@pytest.mark.parametrize("step", [0, 7])
+def test_what_is_spoiled_has_nothing_to_do_with_what_is_drawn(noise_folder: Path, step: int) -> None:
+    augment = Augment(AugmentConfig(seed=5), noise_folder, RATE_HZ)
+    drawn = np.random.default_rng((5, step)).random(4)  # as ``Speech`` begins
+    rows = [augment._random(step, row).random(4) for row in range(3)]
+    assert len({float(x) for row in (drawn, *rows) for x in row}) == 16
+
+
+def test_rooms_are_told_by_folders_below_the_noise_folder(noise_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "rir").mkdir()
+    (tmp_path / "rir" / "noise").symlink_to(noise_folder)
+    for folder in (noise_folder, tmp_path / "rir" / "noise"):
+        augment = Augment(OFF, folder, RATE_HZ)
+        assert (len(augment.noises), len(augment.rooms)) == (2, 1)
+
+
 def test_the_target_is_not_touched_and_nothing_asked_for_changes_nothing(noise_folder: Path) -> None:
     pcm, before = batch(), batch()
     heard = Augment(AugmentConfig(noise_share=1, room_share=1, band_share=1), noise_folder, RATE_HZ).input(pcm, 0)

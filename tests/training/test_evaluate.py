@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from sottovoce.training import evaluate
 from sottovoce.training.bootstrap import difference
 from sottovoce.training.clip_pictures import log_mel, spread
 from sottovoce.training.metrics import RATE_HZ
-from sottovoce.training.ours import Encoder, Ours, Wire, perplexities
+from sottovoce.training.ours import Encoder, Ours, Wire, _source_files, perplexities
 from sottovoce.training.recordings import Recording, read_folder
 from sottovoce.training.store import Store
 from support.voice import voice
@@ -44,7 +45,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clips")
+    folder = tmp_path_factory.mktemp("some clips")  # a name that a shell would take apart
     for i, pitch_hz in enumerate((110, 150, 210)):
         soundfile.write(folder / f"{i}.wav", voice(1.2 + 0.1 * i, pitch_hz), TINY.rate_hz)
     return folder
@@ -142,6 +143,7 @@ def test_the_json_is_complete_and_a_second_run_measures_nothing(
         assert set(row["metrics"]) == {"estoi", "mel"}
         assert all({"value", "low", "high", "clips", "count"} == set(value) for value in row["metrics"].values())
     assert first["conditions"]["clips"] == 3
+    assert shlex.split(first["conditions"]["command"])[3] == str(clips)
     assert {limit["kept"] for limit in first["limits"]} <= {"yes", "no", "not measured"}
     printed = capsys.readouterr().out
     assert "| tiny-2-neural-loss30 |" in printed
@@ -193,6 +195,32 @@ def test_other_sound_or_weights_are_decoded_again(weights: Path, clips: Path, tm
     louder = Recording(recording.name, recording.pcm * 0.5, recording.rate_hz)
     other = Store(tmp_path).carried(Ours(Encoder(load_codec("tiny", weights)), "neural", 2), louder)
     assert not np.array_equal(first.pcm, other.pcm)
+    before = store.carried(Ours(encoder, "neural", 2), recording)
+    torch.manual_seed(1)
+    save(tmp_path / "new" / "tiny-codec.safetensors", MelCodec(TINY), TINY, "codec", {})
+    for part in ("codec", "vocoder"):  # first the books change, then what plays
+        save(tmp_path / "new" / "tiny-vocoder.safetensors", make_vocoder(TINY), TINY, "vocoder", {})
+        after = Store(tmp_path).carried(Ours(Encoder(load_codec("tiny", tmp_path / "new")), "neural", 2), recording)
+        assert not np.array_equal(before.pcm, after.pcm), part
+        before = after
+
+
+def test_other_code_decodes_again() -> None:
+    names = {file.name for file in _source_files()}
+    assert {"ours.py", "conceal.py", "vocoder.py"} <= names
+
+
+def test_clips_that_differ_in_their_suffix_alone_are_kept_apart(tmp_path: Path) -> None:
+    store, random = Store(tmp_path), np.random.default_rng(0)
+    recordings = [
+        Recording(f"sub/a.{suffix}", random.normal(0, 0.1, 16_000).astype(np.float32), 16_000)
+        for suffix in ("wav", "flac")
+    ]
+    first = [store.carried(evaluate.Original(), recording).pcm for recording in recordings]
+    assert not np.array_equal(*first)
+    assert len(list((tmp_path / "original" / "sub").glob("*.flac"))) == 2
+    soundfile.write(tmp_path / "original" / "sub" / "a.wav.flac", np.zeros(99), 16_000)
+    assert len(Store(tmp_path).carried(evaluate.Original(), recordings[0]).pcm) == 99  # read, not made again
 
 
 def test_a_line_that_was_cut_off_costs_only_itself(tmp_path: Path) -> None:

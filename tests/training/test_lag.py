@@ -7,7 +7,6 @@ import pytest
 import soundfile
 import soxr
 from numpy.typing import NDArray
-from scipy.signal import hilbert
 
 from sottovoce.training.lag import aligned, lag_samples, median_lag
 
@@ -42,7 +41,7 @@ def test_sound_whose_waveform_is_lost_is_found_by_its_envelopes(speech: NDArray[
     for low, high in bands:  # noise with the envelope of each band: what a channel vocoder makes
         hz = np.fft.rfftfreq(len(speech), 1 / RATE_HZ)
         mask = (hz >= low) & (hz < high)
-        envelope = np.abs(hilbert(np.fft.irfft(np.fft.rfft(speech) * mask, len(speech))))
+        envelope = np.abs(np.fft.ifft(2 * np.fft.rfft(speech) * mask, len(speech)))  # of the analytic signal
         copy += envelope * np.fft.irfft(np.fft.rfft(noise) * mask, len(speech))
     found = lag_samples(speech, late(copy.astype(np.float32), lag), RATE_HZ)
     assert abs(found - lag) <= 3 * RATE_HZ // 1000
@@ -63,4 +62,5 @@ def test_what_was_moved_back_is_the_original(speech: NDArray[np.float32], lag: i
 
 
 def test_silence_has_no_lag(speech: NDArray[np.float32]) -> None:
-    assert abs(lag_samples(speech, np.zeros_like(speech), RATE_HZ)) <= RATE_HZ // 4
+    assert lag_samples(speech, np.zeros_like(speech), RATE_HZ) == 0
+    assert lag_samples(np.zeros_like(speech), speech, RATE_HZ) == 0

@@ -56,14 +56,30 @@ def test_the_original_itself_is_the_best_there_is(name: str, best: float, speech
     assert made(name)(speech, speech) == pytest.approx(best, abs=0.02)
 
 
-def test_silence_and_what_is_not_finite_do_not_count(speech: Pcm) -> None:
-    assert made("pesq")(speech, np.zeros_like(speech)) is None
+def test_a_decoder_that_says_nothing_scores_the_least(speech: Pcm) -> None:
+    pesq = made("pesq")
+    silence = np.zeros_like(speech)
+    assert pesq(speech, silence) == pytest.approx(1.043, abs=1e-3)
+    assert pesq(silence, silence) is None  # nothing was said in the original
+
+
+def test_too_little_speech_for_estoi_is_no_figure(speech: Pcm) -> None:
+    estoi = made("estoi")
+    short = np.zeros_like(speech)
+    short[: RATE_HZ // 5] = speech[RATE_HZ : RATE_HZ + RATE_HZ // 5]
+    assert estoi(short, short) is None
+    silent = estoi(speech, np.zeros_like(speech))
+    assert isinstance(silent, float)
+    assert abs(silent) < 0.2
+
+
+def test_what_is_not_finite_does_not_count() -> None:
     assert score_one(None, "") == (0.0, 0.0)
     assert score_one(float("nan"), "") == (0.0, 0.0)
     assert score_one(2.5, "") == (2.5, 1.0)
 
 
-@pytest.mark.parametrize("name", [*(set(metrics.NAMES) - {"mel"})])
+@pytest.mark.parametrize("name", [name for name in metrics.NAMES if name != "mel"])
 def test_a_missing_package_is_named_with_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = {"pesq", "pystoi", "visqol", "speechmos", "resemblyzer", "faster_whisper", "jiwer"}
     real = builtins.__import__

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -224,6 +225,7 @@ BAD_MANIFESTS = {
         (b"file\n\xff\xfe.wav\n", "not UTF-8"),
         (b"file,orig_sr\na.wav,fast\n", "whole number of Hz"),
         (b"", "no audio"),
+        (b"file\na.wav\n" + 200_000 * b"x" + b"\n", "not a table, near line 3"),
     ],
     "manifest.jsonl": [(b'{"text": "no file"}\n', "line 1"), (b"[1]\n", "line 1"), (b"{\n", "line 1")],
     "metadata.csv": [(b"LJ001-0001 no bar\n", "line 1 has no '|'")],
@@ -249,6 +251,24 @@ def test_the_command_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"RIFF nothing")
     with pytest.raises(SystemExit, match="nothing could be kept of 1 clips"):
         main([str(tmp_path), "--out", str(tmp_path / "out")])
+
+
+def test_what_is_in_hidden_folders_is_not_taken(tmp_path: Path) -> None:
+    hidden = tmp_path / ".home"  # what lies above the folder does not hide it
+    for name in ("a.wav", ".b.wav", ".cache/c.wav", "d/.trash/e/f.wav"):
+        write(hidden / name, 1)
+    assert [item.file for item in items(hidden)[1]] == ["a.wav"]
+
+
+def test_a_report_that_cannot_be_drawn_is_said_before_anything_is_read(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "sottovoce.training.quality_report", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(SystemExit, match="no report without matplotlib") as stopped:
+        main([str(corpus), "--out", str(tmp_path / "out")])
+    assert "\n" not in str(stopped.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_tells_what_it_kept_and_why_not_the_rest(

@@ -216,6 +216,21 @@ def test_limits_are_options(clean: Path, tmp_path: Path) -> None:
     assert len(read_clips(tmp_path / "out")) == 1
 
 
+def test_a_clean_recording_is_not_left_out_for_a_copy_that_is_left_out_itself(tmp_path: Path) -> None:
+    clean = utterance(SECONDS, 1)
+    (tmp_path / "in").mkdir()
+    wav(tmp_path / "in" / "a.wav", clean)
+    (tmp_path / "in" / "a.txt").write_bytes(b"caf\xe9")  # comes first, and is left out
+    clipped(tmp_path / "in" / "b.wav", clean)  # as is this one
+    for name in ("c.wav", "d.wav"):
+        wav(tmp_path / "in" / name, clean)
+    main([str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--no-report"])
+    with (tmp_path / "out" / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        why = {row["file"]: row["reasons"] for row in csv.DictReader(file)}
+    assert why["b.wav"].startswith("clipped")
+    assert (why["c.wav"], why["d.wav"]) == ("", "duplicate: of c.wav")
+
+
 def test_active_level_does_not_hear_pauses() -> None:
     """A tone of known level, alone and with as much silence: P.56 gives both the same."""
     tone = (0.1 * np.sin(2 * np.pi * 300 * np.arange(2 * RATE_HZ) / RATE_HZ)).astype(np.float32)
