@@ -1,5 +1,5 @@
-"""The engine made of ONNX graphs, run by ONNX Runtime: on one core it takes half of torch's time and less (``sottovoce bench
---backend``), on disk a seventh.
+"""The engine made of ONNX graphs, run by ONNX Runtime: on one core it takes six tenths of torch's time (``sottovoce bench``),
+on disk a seventh.
 
 Every piece is stepped frame by frame, so that cuts in time change no bit.
 """
