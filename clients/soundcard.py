@@ -34,7 +34,7 @@ class Timeline:
     """When sample 0 of a stream was, or would have been, at the card: the median over its newest blocks.
 
     A card's word for the time of one block jitters by milliseconds, and is wrong while the card starts; the
-    median is steady. It moves when samples are lost or put in, as it should.
+    median is steady. Where samples are lost or put in the origin moves at once: what was said before is forgotten.
     """
 
     def __init__(self, rate_hz: int, blocks: int = 256) -> None:
@@ -47,10 +47,15 @@ class Timeline:
         self._newest[self._n % len(self._newest)] = at_s - first_sample / self._rate_hz
         self._n += 1
 
+    def restart(self) -> None:
+        """Forget all blocks: between the last and the next, samples were lost or put in."""
+        self._n = 0
+
     @property
     def origin_s(self) -> float | None:
         """The time of sample 0 on the card's clock; None before the first block."""
-        return float(np.median(self._newest[: self._n])) if self._n else None
+        n = self._n  # read once: the card's thread may restart it meanwhile
+        return float(np.median(self._newest[:n])) if n else None
 
 
 class Capture:
@@ -68,6 +73,7 @@ class Capture:
         "Times that the card had no sound to give, once it had begun."
         self.n_unheard = 0
         "Samples thrown away because they were captured before anybody listened."
+        self._lost = 0
 
     def take(self, block: NDArray[np.float32], captured_s: float, overflow: bool, underflow: bool) -> None:
         """Copy ``block`` [n, 1] in; ``captured_s`` is the time of its first sample."""
@@ -75,11 +81,13 @@ class Capture:
         began = self.ring.n_written > 0
         if underflow and not began:
             return  # the stream runs before its microphone does: silence that nobody spoke
+        if overflow or underflow or self._lost:
+            self.timeline.restart()
         if overflow or underflow:
             self.drift.restart()
         self.drift.add(len(block), captured_s)
         self.timeline.add(self.ring.n_written, captured_s)
-        lost = len(block) - self.ring.write(block[:, 0])
+        self._lost = lost = len(block) - self.ring.write(block[:, 0])
         self.overflows += bool(overflow and began) or lost > 0
         self.underflows += bool(underflow)
 
@@ -119,6 +127,8 @@ class Playback:
         for channel in range(1, out.shape[1]):
             out[:, channel] = out[:, 0]
         if n:
+            if underflow or surplus > 0 or self._dry:
+                self.timeline.restart()
             self.timeline.add(first, heard_s)
             self._began = True
         if self._began and not self.ending:

@@ -176,18 +176,24 @@ def test_what_piles_up_after_a_stall_is_skipped(audio: FakeAudio) -> None:
     assert sound.playback.n_skipped == RATE_HZ * (1.04 - 0.04 - 0.032 - 0.1)
 
 
+@pytest.mark.parametrize("stall_s", [0.0, 0.15, 0.6])
 @pytest.mark.parametrize("reserve_ms", [60.0, 0.0])
-def test_the_live_delay_is_the_one_that_a_listener_hears(audio: FakeAudio, reserve_ms: float) -> None:
-    """Each sample says when it was spoken; a codec that does nothing stands between."""
+def test_the_live_delay_is_the_one_that_a_listener_hears(audio: FakeAudio, reserve_ms: float, stall_s: float) -> None:
+    """Each sample says when it was spoken; a codec that does nothing stands between, and once stands still."""
     statistics = Statistics(ECHO)
+    stalled = False
 
     async def main() -> float:
+        nonlocal stalled
         with card() as sound:
             microphone(audio).hears = lambda times: times
             speaker = speaker_of(sound, reserve_ms)
             assert sound.capture
             assert live_delay(sound, speaker, statistics) is None
             async for block in listen(sound, sound.capture, RATE_HZ, lambda: now_s() > 5.0):
+                if now_s() > 4.0 and not stalled:
+                    stalled = True
+                    await asyncio.sleep(stall_s)
                 await speaker.play(frame(block))
             delay = live_delay(sound, speaker, statistics)
             assert delay is not None
