@@ -29,7 +29,7 @@ from . import command, precision
 from .adversary import Adversary, JudgeConfig
 from .balance import Balancer, gradients
 from .books import BookUse
-from .codec import band_weight, draw_books, fix_books, mel_loss
+from .codec import around_books, band_weight, draw_books, fix_books, mel_loss
 from .data import Speech
 from .discriminators import KINDS
 from .distributed import diverse
@@ -56,8 +56,9 @@ class Config:
     judges: JudgeConfig = field(default_factory=lambda: JudgeConfig(kinds=KINDS))
     judges_from: Path | None = None
     "``state.pt`` of a run whose discriminators go on; None: new ones."
-    commitment: float = 6.0
-    "The books do not follow the encoder, so it is held to them."
+    commitment: float = 1.0
+    encoder_share: float = 0.05
+    "Of the learning rate, before the books: they do not follow what stands there, so it must not run away from them."
     slope_weight: float = 0.5
     envelope_weight: float = 1.0
     full_share: float = 0.5
@@ -97,7 +98,8 @@ def train(
     spectrum = MultiScaleMel(preset.rate_hz).to(device)
     use = BookUse(preset.quantiser).to(device)
     of_sound, of_mel = Balancer(SOUND_WEIGHTS, group), Balancer(MEL_WEIGHTS, group)
-    of_net = torch.optim.AdamW(net.parameters(), lr=config.lr, betas=(0.8, 0.99), weight_decay=0.0, fused=True)
+    groups = around_books(net, config.encoder_share)
+    of_net = torch.optim.AdamW(groups, lr=config.lr, betas=(0.8, 0.99), weight_decay=0.0, fused=True)
     of_vocoder = torch.optim.AdamW(vocoder.parameters(), lr=config.lr, betas=(0.8, 0.99), weight_decay=0.0, fused=True)
     n_samples = int(config.clip_s * preset.rate_hz) // preset.frame_samples * preset.frame_samples
     speech = Speech(data, preset.rate_hz, n_samples, config.batch, config.seed)
@@ -187,6 +189,7 @@ def main() -> None:
     parser.add_argument("--judged-from", type=int, default=500, help="step from which the discriminators count")
     parser.add_argument("--judges-from", type=Path, metavar="STATE", help="state.pt whose discriminators go on")
     parser.add_argument("--commitment", type=float, default=Config.commitment)
+    parser.add_argument("--encoder-share", type=float, default=Config.encoder_share, help="of --lr, before the books")
     args = parser.parse_args()
     config = Config(
         steps=args.steps,
@@ -197,6 +200,7 @@ def main() -> None:
         judges=JudgeConfig(tuple(args.judges), args.judges_at_once, width=args.judge_width),
         judges_from=args.judges_from,
         commitment=args.commitment,
+        encoder_share=args.encoder_share,
         seed=args.seed,
         precision=precision.asked_for(args),
         listen_every=args.listen_every,

@@ -9,6 +9,7 @@ Resumes where ``--out`` has a state. Ends by writing the weights to ``--weights`
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -94,6 +95,13 @@ def draw_books(books: int, batch: int, full_share: float) -> Tensor:
     return torch.where(torch.rand(batch) < full_share, torch.full((batch,), books), some)
 
 
+def around_books(net: MelCodec, encoder_share: float) -> list[dict[str, Any]]:
+    """For an optimiser: what stands before the books, at a share of the learning rate, and what stands behind them."""
+    before = [*net.analysis.parameters(), *net.quantiser.enter.parameters(), *net.quantiser.down.parameters()]
+    after = [*net.quantiser.up.parameters(), *net.quantiser.leave.parameters(), *net.synthesis.parameters()]
+    return [{"params": before, "share": encoder_share}, {"params": after, "share": 1.0}]
+
+
 def fix_books(net: MelCodec, fixed: bool = True) -> None:
     """Whether the books stay where they are while the rest learns."""
     for book in net.quantiser.books:
@@ -114,9 +122,7 @@ def train(preset: Preset, config: Config, data: Path, run: Run) -> MelCodec:
     net = MelCodec(preset).to(device)
     front_end = LogMel(preset.mel).to(device)
     use = BookUse(preset.quantiser).to(device)
-    before = [*net.analysis.parameters(), *net.quantiser.enter.parameters(), *net.quantiser.down.parameters()]
-    after = [*net.quantiser.up.parameters(), *net.quantiser.leave.parameters(), *net.synthesis.parameters()]
-    groups = [{"params": before, "share": config.encoder_share}, {"params": after, "share": 1.0}]
+    groups = around_books(net, config.encoder_share)
     optimiser = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95), weight_decay=0.01, fused=True)
     n_samples = int(config.clip_s * preset.rate_hz) // preset.frame_samples * preset.frame_samples
     speech = Speech(data, preset.rate_hz, n_samples, config.batch, config.seed)
