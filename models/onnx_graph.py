@@ -76,13 +76,18 @@ class Graph:
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """One operation with one output."""
-        name = f"v{len(self._nodes)}"
-        self._nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
+        (name,) = self.nodes(operator, *inputs, outputs=1, **attributes)
         return name
+
+    def nodes(self, operator: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
+        """One operation with several outputs."""
+        names = [f"v{len(self._nodes)}" + (f".{i}" if i else "") for i in range(outputs)]
+        self._nodes.append(helper.make_node(operator, list(inputs), names, **attributes))
+        return names
 
     def constant(self, value: NDArray[Any]) -> str:
         name = f"c{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self._constants.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def scalar(self, value: float) -> str:
@@ -91,12 +96,16 @@ class Graph:
     def integers(self, *values: int) -> str:
         return self.constant(np.array(values, np.int64))
 
-    def input(self, name: str, *shape: int, dtype: int = onnx.TensorProto.FLOAT) -> str:
-        """An input [B, *shape]."""
+    def index(self, value: int) -> str:
+        """One number without an axis: to pick an element and drop the axis it was on."""
+        return self.constant(np.array(value, np.int64))
+
+    def input(self, name: str, *shape: int | str, dtype: int = onnx.TensorProto.FLOAT) -> str:
+        """An input [B, *shape]; a name in place of a number leaves that length open."""
         self._inputs.append(helper.make_tensor_value_info(name, dtype, ["batch", *shape]))
         return name
 
-    def output(self, value: str, name: str, *shape: int, dtype: int = onnx.TensorProto.FLOAT) -> None:
+    def output(self, value: str, name: str, *shape: int | str, dtype: int = onnx.TensorProto.FLOAT) -> None:
         """Give out ``value`` [B, *shape] as ``name``."""
         self._nodes.append(helper.make_node("Identity", [value], [name]))
         self._outputs.append(helper.make_tensor_value_info(name, dtype, ["batch", *shape]))

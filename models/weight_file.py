@@ -1,6 +1,7 @@
 """Weight files as numpy sees them: safetensors, float16, with everything needed to rebuild and to judge them beside it.
 
-One file holds one module: ``<preset>-codec.safetensors`` or ``<preset>-vocoder.safetensors``.
+One file holds one module: ``<preset>-codec.safetensors``, ``<preset>-vocoder.safetensors``, or ``<preset>-talker.safetensors``
+(see ``talker_file.py``).
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ from safetensors.numpy import load_file
 from .config import PRESETS, Preset
 
 WEIGHTS = Path(__file__).parent / "weights"
-Part = Literal["codec", "vocoder"]
+Part = Literal["codec", "vocoder", "talker"]
 Tensors = dict[str, NDArray[Any]]
 MEMORY = (".counts", ".sums")  # the books' training memory, which no file holds
 
@@ -56,12 +57,26 @@ def read(path: Path, part: Part) -> tuple[Preset, Tensors]:
         CheckpointError: it is not readable, holds another part, or numbers of another kind or that are not finite.
     """
     metadata = read_metadata(path)
-    if metadata.get("part") != part:
-        raise CheckpointError(path, f"holds {metadata.get('part', 'something else')!r}, not a {part}")
+    check_part(path, metadata, part)
     try:
         preset = Preset.from_json(metadata.get("preset", ""))
     except ValueError as error:
         raise CheckpointError(path, str(error)) from error
+    return preset, read_tensors(path)
+
+
+def check_part(path: Path, metadata: Mapping[str, str], part: Part) -> None:
+    """Raises CheckpointError: the file holds another part."""
+    if metadata.get("part") != part:
+        raise CheckpointError(path, f"holds {metadata.get('part', 'something else')!r}, not a {part}")
+
+
+def read_tensors(path: Path) -> Tensors:
+    """Tensors of a weight file, floating point ones as float32.
+
+    Raises:
+        CheckpointError: it is not readable, or holds numbers of another kind or that are not finite.
+    """
     try:
         found = load_file(path)
     except (OSError, SafetensorError, TypeError) as error:  # TypeError: numbers that numpy does not know
@@ -73,7 +88,7 @@ def read(path: Path, part: Part) -> tuple[Preset, Tensors]:
     bad = [key for key, value in tensors.items() if not np.isfinite(value).all()]
     if bad:
         raise CheckpointError(path, f"not finite: {bad[:3]}")
-    return preset, tensors
+    return tensors
 
 
 def read_preset(name: str, folder: Path = WEIGHTS) -> tuple[Preset, Tensors]:

@@ -15,7 +15,11 @@ FOLDERS = {
 BRIDGES = {"stream/batch_engine.py", "stream/onnx_engine.py", "stream/torch_engine.py"}  # from the stream to the models
 TORCH = "stream/torch_engine.py"
 WITHOUT_TORCH = {
-    f"models/{name}.py" for name in ("bands", "config", "onnx_codec", "onnx_graph", "spectral", "weight_file")
+    f"models/{name}.py"
+    for name in (
+        "alignment bands config onnx_attention onnx_codec onnx_graph onnx_talker rotary sampling spectral symbols "
+        "talker_config talker_file weight_file"
+    ).split()
 }
 HEAVY = {"torch", "safetensors.torch"}
 LONGEST = 400

@@ -18,11 +18,14 @@ from sottovoce import models
 from sottovoce.models.codec import Codec, CodesToMel, MelCodec, MelToCodes, OneByOne
 from sottovoce.models.config import MICRO, TINY, VOCODERS, VocosConfig
 from sottovoce.models.conv import CausalConv1d, CausalConvTranspose1d, ConvNeXtBlock, Stack
+from sottovoce.models.frame_transformer import FrameTransformer
 from sottovoce.models.griffin_lim import StreamingGriffinLim
 from sottovoce.models.hifigan import HiFiGan, ResidualBlock, Upsampling
 from sottovoce.models.mel import LogMel
 from sottovoce.models.spectral import NumpyInverseSTFT, NumpyLogMel
-from sottovoce.models.streaming import in_chunks, select_rows, tree_map, whole, write_rows
+from sottovoce.models.streaming import State, in_chunks, select_rows, tree_map, whole, write_rows
+from sottovoce.models.talker import Talker
+from sottovoce.models.talker_config import TALKER_TINY
 from sottovoce.models.trunk import Decoder, Encoder, PerFrame
 from sottovoce.models.vocos import InverseSTFT, Vocos
 
@@ -52,6 +55,32 @@ class Numpy:
     def __call__(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         y, state = self.inner(x.numpy(), state.numpy())
         return torch.from_numpy(y), torch.from_numpy(state)
+
+
+class Stepped:
+    """A talker, frame by frame: [B, T, Q + S * (D + 2)], codes and conditions side by side -> logits [B, T, Q * V]."""
+
+    def __init__(self, inner: Talker) -> None:
+        self.inner = inner
+
+    def initial_state(self, batch: int) -> State:
+        return self.inner.initial_state(batch)
+
+    def __call__(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        config, said = self.inner.config, []
+        greedy = torch.zeros(len(x), config.books, config.book_size), torch.ones(len(x), dtype=torch.int64)
+        for frame in x.unbind(1):
+            codes, told = frame[:, : config.books].long(), frame[:, config.books :]
+            condition = told.unflatten(1, (config.mels_per_frame, config.condition_width))
+            hidden, state = self.inner.step(codes, condition, torch.zeros(len(x), dtype=torch.int64), state)
+            said.append(self.inner.write(hidden, *greedy)[1].flatten(1))
+        return torch.stack(said, 1), state
+
+    @staticmethod
+    def hear(rows: int, steps: int) -> Tensor:
+        codes = torch.randint(0, TALKER_TINY.book_size, (rows, steps, TALKER_TINY.books))
+        told = torch.randn(rows, steps, TALKER_TINY.mels_per_frame * TALKER_TINY.condition_width)
+        return torch.cat([codes, told], -1)
 
 
 def noise(channels: int, unit: int = 1) -> Callable[[int, int], Tensor]:
@@ -86,6 +115,7 @@ def cases() -> dict[str, Case]:
     assert isinstance(shape, VocosConfig)
     vocos = Vocos(TINY.mel, shape).eval().requires_grad_(False)
     neural, plain = Codec(net, vocoder, ""), Codec(micro, StreamingGriffinLim(MICRO.mel), "")
+    frames = FrameTransformer(TALKER_TINY)
     found = [
         Case(CausalConv1d(2, 3, 5, dilation=2), noise(2)),
         Case(CausalConv1d(2, 3, 8, stride=4), noise(2, 4), 4),
@@ -109,6 +139,8 @@ def cases() -> dict[str, Case]:
         Case(vocos, mel_like(TINY), 4),
         Case(Codec(net, vocos, ""), pcm_like(frame), frame),
         Case(StreamingGriffinLim(MICRO.mel), mel_like(MICRO)),
+        Case(frames, lambda rows, steps: torch.randn(rows, steps, TALKER_TINY.width), time=1, out_time=1),
+        Case(Stepped(Talker(TALKER_TINY).eval().requires_grad_(False)), Stepped.hear, time=1, out_time=1),
         Case(neural, pcm_like(frame), frame),
         Case(plain, pcm_like(MICRO.frame_samples), MICRO.frame_samples),
     ]
