@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from sottovoce.stream.errors import AudioFileError
 from sottovoce.stream.frames import Pcm
+from sottovoce.stream.resample import Resampler
 
 from .cut_off import is_cut_off
 from .mixdown import mix_down
 from .pipes import Input
-from .resample import Resampler
 from .wav import WavFormat, read_header
 
 _BLOCK_S = 0.25

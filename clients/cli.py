@@ -31,6 +31,8 @@ examples:
   sottovoce loopback --input a.wav --output b.wav    a file through the codec
   sottovoce encode a.wav a.sv --books 4              a voice at 1 kbit/s
   sottovoce decode a.sv b.wav
+  sottovoce serve                                    a page and a WebSocket for others, here
+  sottovoce loopback --server ws://127.0.0.1:8765    microphone to speaker through a server
 
 exit codes:
 """
@@ -120,6 +122,8 @@ def _parser() -> ArgumentParser:
                           help="what each device is asked to buffer; more where it stutters")  # fmt: skip
     loopback.add_argument("--picture", type=_path, metavar="PNG", help="draw mel in, codes and mel out")
     loopback.add_argument("--report", action="store_true", help="measure ESTOI and log-mel distance as well")
+    loopback.add_argument("--server", metavar="URL", help="let the codec of a server do it, as ws://127.0.0.1:8765")
+    loopback.add_argument("--token", help="of the server; default: SOTTOVOCE_TOKEN of the environment")
     _add_engine(loopback)
     _add_packets(loopback)
 
@@ -136,6 +140,27 @@ def _parser() -> ArgumentParser:
     decode.add_argument("output", type=_file, metavar="OUT.wav", help="sound file, or - for a pipe")
     decode.add_argument("--books", type=int, metavar="N", help="use at most so many of the codebooks")
     _add_engine(decode, preset=False)
+
+    serve = commands.add_parser("serve", help="let others use the codec: a page, a WebSocket, HTTP")
+    serve.set_defaults(command=_serve)
+    serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: this machine only")
+    serve.add_argument("--port", type=_port, default=8765, metavar="N", help="default 8765; 0: any that is free")
+    serve.add_argument("--rows", type=_count, default=4, metavar="N", help="sessions at once; default 4")
+    serve.add_argument("--token", help="who has it may come in; better in SOTTOVOCE_TOKEN of the environment")
+    serve.add_argument("--no-auth", action="store_true", help="anybody may come in, also from other machines")
+    serve.add_argument("--cert", type=_path, metavar="PEM", help="certificate for https, with --key")
+    serve.add_argument("--key", type=_path, metavar="PEM")
+    serve.add_argument("--origin", action="append", default=[], metavar="URL",
+                       help="a page of another site that may use it, as https://example.org; may be repeated")  # fmt: skip
+    _add_engine(serve)
+
+    load = commands.add_parser("load")  # no help: a tool for those who run a server
+    load.set_defaults(command=_load)
+    load.add_argument("server", metavar="URL", help="as ws://127.0.0.1:8765")
+    load.add_argument("--clients", type=_count, default=32, metavar="N", help="default 32")
+    load.add_argument("--seconds", type=_seconds, default=60.0, metavar="S", help="default 60")
+    load.add_argument("--token", help="default: SOTTOVOCE_TOKEN of the environment")
+    load.add_argument("--json", action="store_true", help="one JSON object instead of a table")
 
     devices = commands.add_parser("devices", help="list microphones and speakers")
     devices.set_defaults(command=_devices)
@@ -188,28 +213,31 @@ def _exit_codes() -> Iterator[str]:
 
 def _loopback(arguments: Namespace) -> None:
     from .ends import EndOptions
-    from .loopback import LoopbackOptions, loopback
     from .soundcard import LATENCY_MS
     from .speaker import RESERVE_MS
 
-    loopback(
-        LoopbackOptions(
-            engine=_engine(arguments),
-            ends=EndOptions(
-                input=arguments.input,
-                output=arguments.output,
-                realtime=arguments.realtime,
-                seconds=arguments.seconds,
-                input_device=arguments.input_device,
-                output_device=arguments.output_device,
-                reserve_ms=RESERVE_MS if arguments.reserve_ms is None else arguments.reserve_ms,
-                latency_ms=LATENCY_MS if arguments.device_latency_ms is None else arguments.device_latency_ms,
-            ),
-            settings=_settings(arguments, loss=arguments.loss, burst=arguments.burst, seed=arguments.seed),
-            picture=arguments.picture,
-            report=arguments.report,
-        )
+    ends = EndOptions(
+        input=arguments.input,
+        output=arguments.output,
+        realtime=arguments.realtime,
+        seconds=arguments.seconds,
+        input_device=arguments.input_device,
+        output_device=arguments.output_device,
+        reserve_ms=RESERVE_MS if arguments.reserve_ms is None else arguments.reserve_ms,
+        latency_ms=LATENCY_MS if arguments.device_latency_ms is None else arguments.device_latency_ms,
     )
+    settings = _settings(arguments, loss=arguments.loss, burst=arguments.burst, seed=arguments.seed)
+    if arguments.server is None:
+        from .loopback import LoopbackOptions, loopback
+
+        loopback(LoopbackOptions(_engine(arguments), ends, settings, arguments.picture, arguments.report))
+        return
+    from . import remote
+
+    for name in ("picture", "report", "backend", "vocoder", "weights"):
+        if getattr(arguments, name):
+            raise UsageError(f"--{name} is for a codec on this machine, not for --server")
+    remote.loopback(remote.RemoteOptions(arguments.server, _token(arguments), ends, settings))
 
 
 def _encode(arguments: Namespace) -> None:
@@ -225,6 +253,30 @@ def _decode(arguments: Namespace) -> None:
 
     settings = Settings(books=arguments.books)
     decode_file(CodecFileOptions(arguments.input, arguments.output, _engine(arguments), settings))
+
+
+def _serve(arguments: Namespace) -> None:
+    from .serve import ServeOptions, serve
+
+    serve(
+        ServeOptions(
+            engine=_engine(arguments),
+            rows=arguments.rows,
+            host=arguments.host,
+            port=arguments.port,
+            token=arguments.token,
+            no_auth=arguments.no_auth,
+            certificate=arguments.cert,
+            key=arguments.key,
+            origins=tuple(arguments.origin),
+        )
+    )
+
+
+def _load(arguments: Namespace) -> None:
+    from .load import LoadOptions, load
+
+    load(LoadOptions(arguments.server, arguments.clients, arguments.seconds, _token(arguments), arguments.json))
 
 
 def _devices(arguments: Namespace) -> None:
@@ -284,6 +336,14 @@ def _settings(arguments: Namespace, loss: float = 0.0, burst: float | None = Non
         burst=burst,
         seed=seed,
     )
+
+
+def _token(arguments: Namespace) -> str | None:
+    return arguments.token or os.environ.get("SOTTOVOCE_TOKEN") or None
+
+
+def _port(text: str) -> int:
+    return int(_checked(text, lambda value: 0 <= value <= 65535 and value == int(value), "a port from 0 to 65535"))
 
 
 def _file(text: str) -> str:

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from sottovoce.stream.frames import Pcm
+from sottovoce.stream.resample import Resampler
 
-from .resample import Resampler
 from .soundcard import Capture, SoundCard
 
 POLL_S = 0.005

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 
 from sottovoce.stream.frames import Frame, Pcm
+from sottovoce.stream.resample import Resampler
 
-from .resample import Resampler
 from .soundcard import Playback, SoundCard
 
 RESERVE_MS = 40.0

@@ -7,9 +7,9 @@ not thread-safe: one thread owns them (`loop.EngineLoop`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from .descriptor import Descriptor
 from .errors import NoSlot
 from .frames import MEL_FLOOR, Codes, Mel, Pcm
 
-Kind = Literal["mel", "encode", "decode", "vocode"]
+Kind = Literal["mel", "encode", "decode", "vocode", "read", "talk"]
 """What an engine can do:
 
 ========  ==========================================  ==========================================
@@ -30,9 +30,12 @@ decode    codes int16 [n, books], -1 = absent book    mel
 vocode    mel                                         pcm, in [-1, 1]
 ========  ==========================================  ==========================================
 
-with any n >= 1. Only the last books of a frame may be absent; all of them means that nothing is known.
+with any n >= 1. Only the last books of a frame may be absent; all of them means that nothing is known. The last two kinds are
+those of a `talk_engine.TalkEngine` alone; what they take and give is in ``talk_work.py``.
 """
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[Kind, ...] = ("mel", "encode", "decode", "vocode")
+"""Of every engine."""
+TALK_KINDS: tuple[Kind, ...] = ("read", "talk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class Work:
 
     row: int
     kind: Kind
-    data: NDArray[Any]
+    data: Any
+    "An array, or for ``TALK_KINDS`` what ``talk_work.py`` has."
     due_s: float
     "When the answer is needed, on the clock of the loop; the least comes first."
     fresh: bool = False
@@ -182,22 +186,26 @@ class EchoEngine:
 
     def step(self, work: Sequence[Work]) -> list[NDArray[Any]]:
         """Do the pieces. Raises ValueError for a closed row or data that does not fit its kind."""
-        return [self._do(piece) for piece in work]
+        groups: dict[Kind, list[int]] = {}
+        for i, piece in enumerate(work):
+            self._rows.check(piece.row)
+            n_frames(self._descriptor, piece.kind, piece.data)
+            groups.setdefault(piece.kind, []).append(i)
+        answers: dict[int, NDArray[Any]] = {}
+        for kind, members in groups.items():  # frames know nothing of each other: those of all rows go as one
+            answer = _DO[kind](np.concatenate([work[i].data for i in members]))
+            per_sample = len(answer) / sum(len(work[i].data) for i in members)
+            ends = np.cumsum([round(len(work[i].data) * per_sample) for i in members])
+            for i, part in zip(members, np.split(answer, ends[:-1]), strict=True):
+                answers[i] = self._delayed(work[i], part) if kind == "vocode" else part
+        return [answers[i] for i in range(len(work))]
 
-    def _do(self, piece: Work) -> NDArray[Any]:
-        self._rows.check(piece.row)
-        n_frames(self._descriptor, piece.kind, piece.data)
-        if piece.kind == "mel":
-            return _to_mel(piece.data)
-        if piece.kind == "encode":
-            return _to_codes(piece.data)
-        if piece.kind == "decode":
-            return _from_codes(piece.data)
+    def _delayed(self, piece: Work, pcm: Pcm) -> Pcm:
         if piece.fresh:
             self._late[piece.row] = 0
-        joined = np.concatenate([self._late[piece.row], _to_pcm(piece.data)])
-        self._late[piece.row] = joined[len(piece.data) * _hop() :]
-        return joined[: len(piece.data) * _hop()]
+        joined = np.concatenate([self._late[piece.row], pcm])
+        self._late[piece.row] = joined[len(pcm) :]
+        return joined[: len(pcm)]
 
 
 def _hop() -> int:
@@ -222,11 +230,10 @@ def _to_codes(mel: Mel) -> Codes:
 
 def _from_codes(codes: Codes) -> Mel:
     frames = np.full((len(codes), ECHO.n_mels), MEL_FLOOR, np.float32)
-    for book in codes.T:
-        band, level = np.divmod(book, _LEVELS)
-        heard = np.flatnonzero((book >= 0) & (level > 0))  # level 0 is the floor
-        db = level[heard] * _LEVEL_DB + 100 % _LEVEL_DB
-        frames[heard, band[heard]] = MEL_FLOOR + db * (np.log(10) / 20)
+    bands, levels = np.divmod(codes, _LEVELS)
+    frame, book = np.nonzero((codes >= 0) & (levels > 0))  # level 0 is the floor; no band comes twice in a frame
+    db = levels[frame, book] * _LEVEL_DB + 100 % _LEVEL_DB
+    frames[frame, bands[frame, book]] = MEL_FLOOR + db * (np.log(10) / 20)
     return np.repeat(frames, ECHO.mels_per_frame, axis=0)
 
 
@@ -238,3 +245,11 @@ def _to_pcm(mel: Mel) -> Pcm:
     spectrum[:, -1] = 0  # a sine at half the rate is zero at every sample
     pcm = np.fft.irfft(spectrum, n=_hop())
     return np.clip(pcm, -1, 1).reshape(-1).astype(np.float32)
+
+
+_DO: dict[Kind, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "mel": _to_mel,
+    "encode": _to_codes,
+    "decode": _from_codes,
+    "vocode": _to_pcm,
+}

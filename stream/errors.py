@@ -10,6 +10,10 @@
     * NoSlot                   exit 7   every row of the engine is taken
     * EngineStopped            exit 8   the engine failed, or was stopped while somebody waited for it
     * PacketError              exit 9   bytes that are no code packet, or one of another preset
+    * ServeError               exit 10  the server cannot be started as asked
+    * ConnectionFailed         exit 11  no server answers, it refuses, or it went away
+    * ProtocolError            exit 12  the other side of a conversation broke its rules
+    * ThinkerError             exit 13  who writes the text does not answer, refuses, or breaks off
     * ChannelClosed            exit 1   sending into, or receiving from, a channel that has ended
     * ChannelFull              exit 1   a channel of policy ``refuse`` is full
 
@@ -87,6 +91,34 @@ class PacketError(SottovoceError):
     """Bytes that are not a code packet, or not one of this stream."""
 
     exit_code = 9
+
+
+class ServeError(SottovoceError):
+    """The server cannot be started: its port is taken, or its certificate cannot be read."""
+
+    exit_code = 10
+
+
+class ConnectionFailed(SottovoceError):
+    """No server answers there, it refuses, or the line to it broke."""
+
+    exit_code = 11
+
+
+class ProtocolError(SottovoceError):
+    """The other side of a conversation broke its rules; ``code`` is what an ``error`` message calls it."""
+
+    exit_code = 12
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ThinkerError(SottovoceError):
+    """Who writes the text to be spoken does not answer, refuses, or broke off."""
+
+    exit_code = 13
 
 
 class ChannelClosed(SottovoceError):

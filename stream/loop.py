@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .clock import Clock, monotonic
 from .descriptor import Descriptor
-from .engine import KINDS, Engine, Kind, Work, n_frames
+from .engine import KINDS, TALK_KINDS, Engine, Kind, Work, n_frames
 from .errors import EngineStopped, NoSlot
 from .statistics import Latency
 
@@ -26,14 +26,17 @@ from .statistics import Latency
 class _Request:
     """A piece of work, and who waits for it."""
 
-    __slots__ = ("data", "due_s", "fresh", "future", "kind", "session")
+    __slots__ = ("asked_s", "data", "due_s", "fresh", "future", "kind", "session")
 
-    def __init__(self, session: Session, kind: Kind, data: NDArray[Any], due_s: float, fresh: bool) -> None:
+    def __init__(
+        self, session: Session, kind: Kind, data: NDArray[Any], due_s: float, fresh: bool, asked_s: float
+    ) -> None:
         self.session = session
         self.kind = kind
         self.data = data
         self.due_s = due_s
         self.fresh = fresh
+        self.asked_s = asked_s
         self.future: asyncio.Future[NDArray[Any]] = asyncio.get_running_loop().create_future()
 
 
@@ -71,6 +74,12 @@ class Session:
             raise EngineStopped("this session is closed")
         return await self._loop._ask(self, kind, data, due_s, fresh)
 
+    async def talk(self, kind: Kind, data: Any, due_s: float, *, fresh: bool = False) -> Any:
+        """As `step`, for the kinds ``read`` and ``talk``; the engine must be a `talk_engine.TalkEngine`."""
+        if self._closed:
+            raise EngineStopped("this session is closed")
+        return await self._loop._ask(self, kind, data, due_s, fresh)
+
     def close(self) -> None:
         """Give the row back. Steps still waiting end with EngineStopped. Closing twice is fine."""
         if not self._closed:
@@ -90,7 +99,7 @@ class EngineLoop:
     """Runs an engine in its own thread while in ``async with``; call its methods on the event loop only."""
 
     def __init__(self, engine: Engine, clock: Clock = monotonic) -> None:
-        """``clock`` is read in the engine's thread."""
+        """``clock`` is read in both threads."""
         self._engine = engine
         self._clock = clock
         self._descriptor = engine.descriptor
@@ -105,7 +114,7 @@ class EngineLoop:
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="sottovoce-engine", daemon=True)
         self._unanswered: set[_Request] = set()
-        self.step_latency: dict[Kind, Latency] = {kind: Latency() for kind in KINDS}
+        self.step_latency: dict[Kind, Latency] = {kind: Latency() for kind in KINDS + TALK_KINDS}
         "Seconds that the engine itself took, by kind; a batch counts once."
 
     @property
@@ -114,9 +123,28 @@ class EngineLoop:
         return self._descriptor
 
     @property
+    def rows(self) -> int:
+        """How many sessions there may be at once."""
+        return self._rows
+
+    @property
+    def rows_taken(self) -> int:
+        """How many there are."""
+        return self._open
+
+    @property
     def waiting(self) -> int:
         """Steps that somebody waits for."""
         return len(self._unanswered)
+
+    @property
+    def longest_wait_s(self) -> float:
+        """How long the oldest of them has waited; 0 if there is none."""
+        return max((self._clock() - request.asked_s for request in self._unanswered), default=0.0)
+
+    def check(self) -> None:
+        """Raises EngineStopped: the engine does not run, and why."""
+        self._check_running()
 
     def open(self) -> Session:
         """Take a row, at once. Raises NoSlot: there is none; EngineStopped: the engine does not run."""
@@ -157,7 +185,7 @@ class EngineLoop:
 
     async def _ask(self, session: Session, kind: Kind, data: NDArray[Any], due_s: float, fresh: bool) -> NDArray[Any]:
         self._check_running()
-        request = _Request(session, kind, data, due_s, fresh)
+        request = _Request(session, kind, data, due_s, fresh, self._clock())
         key = (session, kind)
         with self._wakeup:
             if key in self._requests:

@@ -24,6 +24,12 @@ class GilbertLoss:
         Raises:
             ValueError: out of range, or so many losses do not come in bursts so short.
         """
+        self._random = random.Random(seed)
+        self.turn(rate, burst)
+        self._bad = self._random.random() < rate  # begin as if it had run for ever
+
+    def turn(self, rate: float, burst: float | None = None) -> None:
+        """Lose another share of what is still to come. Raises ValueError as the constructor."""
         if not 0 <= rate <= 1:
             raise ValueError(f"the loss rate must be 0 to 1, not {rate}")
         shortest = rate / (1 - rate) if rate < 1 else float("inf")
@@ -31,10 +37,8 @@ class GilbertLoss:
             burst = max(DEFAULT_BURST, shortest)
         if burst < max(1.0, shortest):
             raise ValueError(f"bursts must be at least {max(1.0, shortest):.2f} packets long at a loss of {rate}")
-        self._random = random.Random(seed)
         self._stay_bad = 1 - 1 / burst
         self._turn_bad = 1.0 if rate == 1 else rate / ((1 - rate) * burst)
-        self._bad = self._random.random() < rate  # begin as if it had run for ever
 
     def lost(self) -> bool:
         """Whether the next packet is lost."""

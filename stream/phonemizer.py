@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from hibari.g2p.token import Tok
 from .form import SPELL
 from .lexicon import ALPHABET, Lexicon, read_lexicon
 from .numerals import Accent
+from .spoken import Spoken as Spoken
+from .spoken import joined as joined
 from .text_normal import Chunk, normalise
 
 LONGEST_WORD_CHARS = 24  # what the net for unknown words can hear at once
@@ -27,34 +29,6 @@ LONGEST_COMPOUND_CHARS = 40  # the rules try every way to join the parts of a wo
 UMLAUT_OR_ACUTE_END = re.compile("[äöüÄÖÜ]|é$")  # these sound otherwise than the plain letter
 BRACKETS = dict.fromkeys(map(ord, "()"))
 MARKS = frozenset(".,;:!?…—()")  # the punctuation that shapes the melody, beside quotes
-
-
-@dataclass(frozen=True, slots=True)
-class Spoken:
-    """A word as it was written, and as it sounds."""
-
-    text: str
-    "``original[start_char:end_char]``"
-    phonemes: str
-    "Without the punctuation about the word; with a space where several words are said for it."
-    start_char: int
-    end_char: int
-    before: str = ""
-    "Punctuation that shapes the melody, in symbols: an opening quote or bracket."
-    after: str = ""
-
-
-def joined(words: Sequence[Spoken]) -> tuple[str, list[range]]:
-    """The phonemes of a clause as the talker reads them, and for each word the range of its symbols among them."""
-    line = ""
-    places = []
-    for word in words:
-        if line:
-            line += " "
-        line += word.before
-        places.append(range(len(line), len(line) + len(word.phonemes)))
-        line += word.phonemes + word.after
-    return line, places
 
 
 class Phonemizer:

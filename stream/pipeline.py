@@ -146,6 +146,7 @@ async def loopback(
     statistics: Statistics,
     *,
     dial: Dial | None = None,
+    loss: GilbertLoss | None = None,
     taps: Taps | None = None,
     generation: Generation | None = None,
     clock: Clock = monotonic,
@@ -161,6 +162,7 @@ async def loopback(
         settings: how it is carried.
         statistics: filled on the way.
         dial: to turn the bitrate on the way; by default fixed at ``settings.books``.
+        loss: to turn the losses on the way; by default fixed at those of ``settings``.
         taps: who looks on.
         generation: to cancel everything under way; by default nothing is cancelled.
         clock: what delays are measured with.
@@ -170,7 +172,7 @@ async def loopback(
         SottovoceError: whatever ended a stage; also anything that ``source`` or ``sink`` raise.
     """
     talk = _Conversation(session, settings, statistics, dial, taps, generation, clock)
-    loss = GilbertLoss(settings.loss, settings.burst, settings.seed)
+    loss = loss or GilbertLoss(settings.loss, settings.burst, settings.seed)
     async with _first_error(), TaskGroup() as tasks:
         captured, codes = talk.speak(tasks, source)
         sent: Channel[Wire] = talk.channel("sent")

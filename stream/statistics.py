@@ -63,7 +63,9 @@ class Latency:
         n = self._n
         if n == 0:
             return LatencySummary(0, 0.0, 0.0, 0.0)
-        p50, p95 = np.percentile(self._newest[: min(n, len(self._newest))], (50, 95)) * 1000
+        ordered = np.sort(self._newest[:n])
+        # What np.percentile gives, in a tenth of its time: a server asks for many of these every second.
+        p50, p95 = np.interp(np.array((0.50, 0.95)) * (len(ordered) - 1), np.arange(len(ordered)), ordered) * 1000
         return LatencySummary(n, float(p50), float(p95), self._max * 1000)
 
 
@@ -75,8 +77,9 @@ class CodeUsage:
 
     def add(self, codes: Codes) -> None:
         """Count codes [n, books]; absent ones (-1) are skipped."""
-        frame, book = np.nonzero(codes >= 0)
-        np.add.at(self._counts, (book, codes[frame, book]), 1)
+        for frame in codes:  # in one frame no book comes twice; np.add.at would take ten times as long
+            (book,) = np.nonzero(frame >= 0)
+            self._counts[book, frame[book]] += 1
 
     def used(self) -> list[float]:
         """For each book, the share of its codes that occurred, 0 ... 1."""
@@ -148,7 +151,10 @@ class Statistics:
 
     def stage(self, name: str) -> Latency:
         """The latency of the stage ``name``, made at its first mention."""
-        return self.stages.setdefault(name, Latency())
+        latency = self.stages.get(name)
+        if latency is None:
+            latency = self.stages[name] = Latency()
+        return latency
 
     def watch(self, channel: Channel[Any]) -> None:
         """Show this channel under `channels`."""

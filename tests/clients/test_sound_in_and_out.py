@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from sottovoce.clients.audio_in import AudioInput
 from sottovoce.clients.mixdown import mix_down, weights
-from sottovoce.clients.resample import Resampler
 from sottovoce.clients.wav import WavFormat, header, read_header, to_int16
 from sottovoce.stream.errors import AudioFileError
 from sottovoce.stream.frames import Pcm
+from sottovoce.stream.resample import Resampler
 
 RATE_HZ = 24_000
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import soxr
 
-from sottovoce.stream.frames import Pcm
+from .frames import Pcm
 
 Quality = Literal["file", "live"]
 """``file``: nothing audible is lost. ``live``: a few milliseconds of delay instead of tens, good for speech."""

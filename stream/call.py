@@ -1,0 +1,249 @@
+"""One WebSocket conversation as it runs: the socket, the rules (`protocol.Session`), a row of the engine, and a mode.
+
+Three tasks and one more: `_read` hands what comes to the session and obeys its events, `_write` sends what the session
+lets it, `_tell` sends statistics every second, and the mode (`modes.py`) makes sound of what was said. Whatever ends one
+ends all, and the row is given back with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import Task, TaskGroup
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from .client_messages import Start, Update
+from .clock import Clock, monotonic
+from .errors import EngineStopped, NoSlot, PacketError, ProtocolError, SottovoceError
+from .incoming import Incoming
+from .loop import EngineLoop
+from .loss import GilbertLoss
+from .meter import Meter
+from .metrics import Metrics
+from .modes import Job, Mode
+from .outgoing import Outgoing
+from .packer import Dial
+from .protocol import Session
+from .samples import FORMATS, RATES_HZ
+from .server_messages import Audio, Codec, Hello, Limits
+from .session_events import (
+    Closed,
+    DialTurned,
+    Event,
+    GenerationCancelled,
+    MediaArrived,
+    SoundEnded,
+    StartAsked,
+    TextArrived,
+)
+from .statistics import Statistics
+from .telling import stats
+
+logger = logging.getLogger(__name__)
+
+RETRY_MS = 1000.0
+"""When to ask again for a row."""
+_STATS_S = 1.0
+
+
+class Socket(Protocol):
+    """What a conversation needs of a WebSocket that is open."""
+
+    async def receive(self) -> str | bytes | None:
+        """The next message; None: closed or lost."""
+        ...
+
+    async def send(self, message: str | bytes) -> None:
+        """Returns when the message is on its way. Raises OSError: the socket is closed or lost."""
+        ...
+
+    async def close(self, code: int) -> None:
+        """Say goodbye. Raises OSError as `send`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the conversations of one server share."""
+
+    loop: EngineLoop
+    modes: Mapping[str, Mode]
+    limits: Limits
+    metrics: Metrics
+    voices: tuple[str, ...] = ()
+    clock: Clock = monotonic
+
+    def hello(self, name: str) -> Hello:
+        """What a client is told first; ``name`` is its session's."""
+        audio = Audio(RATES_HZ, FORMATS)
+        return Hello(name, audio, Codec.of(self.loop.descriptor), tuple(self.modes), self.voices, self.limits)
+
+
+class Call:
+    """One client, from hello to goodbye."""
+
+    def __init__(self, socket: Socket, service: Service, name: str) -> None:
+        """``name`` is told to the client, and stands in the log."""
+        self._socket = socket
+        self._service = service
+        self._name = name
+        self._clock = service.clock
+        self._session = Session(service.hello(name), service.clock())
+        self._statistics = Statistics(service.loop.descriptor)
+        self._meter = Meter(service.metrics, self._session, self._statistics)
+        self._wake = asyncio.Event()  # the session may have something to send
+        self._tasks = TaskGroup()
+        self._job: Job | None = None  # since the session was accepted
+        self._mode: Task[None] | None = None
+
+    async def run(self) -> None:
+        """Carry it to its end. Raises nothing that the client could cause."""
+        try:
+            async with self._tasks as tasks:
+                others = [tasks.create_task(self._read(), name="read"), tasks.create_task(self._tell(), name="tell")]
+                try:
+                    await self._write()
+                finally:
+                    for task in (*others, self._mode):
+                        if task:
+                            task.cancel()
+        finally:
+            self._give_back()
+            self._meter.end()
+
+    # ---- the socket ------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        """Hand what comes to the session, and obey it."""
+        while (message := await self._socket.receive()) is not None:
+            if pause_s := self._session.pause_s(self._clock()):
+                await asyncio.sleep(pause_s)
+            await self._obey(self._session.receive(message, self._clock()))
+        await self._obey(self._session.gone())
+
+    async def _write(self) -> None:
+        """Send what may be sent, until the session is over and everything is said, or nobody takes it."""
+        session = self._session
+        while True:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(self._service.limits.slow_s) as patience:
+                    while (message := session.next_to_send(self._clock())) is not None:
+                        await self._socket.send(message)
+                        patience.reschedule(asyncio.get_running_loop().time() + self._service.limits.slow_s)
+                    if session.close_code is not None:
+                        if session.ended_by != "gone":
+                            await self._socket.close(session.close_code)
+                        return
+            except TimeoutError:  # not even the line takes anything: there is no goodbye
+                await self._obey(session.fail("slow", "the line takes nothing"))
+                return
+            except OSError:
+                await self._obey(session.gone())
+                return
+            if self._job:
+                self._job.outgoing.has_sent()
+            try:
+                async with asyncio.timeout(max(session.deadline_s() - self._clock(), 0)):
+                    await self._wake.wait()
+            except TimeoutError:
+                await self._obey(session.tick(self._clock()))
+
+    async def _tell(self) -> None:
+        """Statistics, every second."""
+        while True:
+            await asyncio.sleep(_STATS_S)
+            self._meter.look()
+            if self._job:
+                self._session.say(stats(self._session, self._statistics, self._job.dial, self._meter))
+                self._wake.set()
+
+    # ---- what the rules make of it ---------------------------------------------------------------------------
+
+    async def _obey(self, events: list[Event]) -> None:
+        for event in events:
+            match event:
+                case StartAsked(start):
+                    await self._begin(start)
+                case MediaArrived() | TextArrived() if self._job:
+                    self._meter.arrived(self._clock())
+                    try:
+                        await self._job.incoming.put(event)
+                    except ProtocolError as error:
+                        await self._fail(error.code, str(error))
+                case GenerationCancelled():
+                    self._meter.playout.restart()
+                case DialTurned(update) if self._job:
+                    self._turn(self._job, update)
+                case SoundEnded() if self._job:
+                    self._job.incoming.close()
+                case Closed() if self._mode:
+                    self._mode.cancel()
+        if self._session.outbox is not None and self._session.outbox.played_ms > 0:
+            self._meter.played(self._clock())
+        self._wake.set()
+
+    async def _fail(self, code: str, message: str, retry_ms: float | None = None) -> None:
+        await self._obey(self._session.fail(code, message, retry_ms))
+
+    async def _begin(self, start: Start) -> None:
+        """A row, or a refusal at once."""
+        try:
+            loss = GilbertLoss(start.loss, start.burst)
+        except ValueError as error:
+            return await self._fail("bad_message", str(error))
+        try:
+            row = self._service.loop.open()
+        except NoSlot as error:
+            return await self._fail("no_slot", f"all {error.rows} rows are taken; try again", RETRY_MS)
+        except EngineStopped as error:
+            return await self._fail("internal", str(error))
+        session, descriptor = self._session, row.descriptor
+        session.accept(descriptor.delay_ms, self._clock())
+        wire_hz = session.rate_hz(start.in_)
+        incoming = Incoming(start, wire_hz, descriptor.rate_hz, session.generation, self._took)
+        self._statistics.watch(incoming.channel)
+        outgoing = Outgoing(session, descriptor, self._meter, self._wake.set, self._clock)
+        dial = Dial(descriptor.books, start.books)
+        self._job = Job(start, row, incoming, outgoing, session, dial, loss, self._statistics, self._clock)
+        self._meter.begin(start.mode, start.live)
+        self._mode = self._tasks.create_task(self._carry(self._job), name=start.mode)
+
+    def _took(self, ms: float) -> None:
+        self._session.took(ms)
+        self._wake.set()
+
+    def _turn(self, job: Job, update: Update) -> None:
+        if update.books is not None:
+            job.dial.books = update.books
+        if update.view is not None:
+            job.outgoing.view = update.view
+        if update.loss is not None:
+            try:
+                job.loss.turn(update.loss, update.burst)
+            except ValueError as error:
+                self._session.object("unsupported", str(error))
+
+    async def _carry(self, job: Job) -> None:
+        """The mode to its end, and its failures to the client."""
+        try:
+            await self._service.modes[job.start.mode](job)
+            self._session.finish()
+        except (ProtocolError, PacketError) as error:
+            await self._fail("bad_message", str(error))
+        except SottovoceError as error:
+            logger.error("session %s: %s", self._name, error)
+            await self._fail("internal", str(error))
+        except Exception:
+            logger.exception("session %s", self._name)
+            await self._fail("internal", "the server failed; its log tells why")
+        finally:
+            self._give_back()
+            self._wake.set()
+
+    def _give_back(self) -> None:
+        if self._job:
+            self._job.incoming.close()
+            self._job.row.close()

@@ -1,0 +1,199 @@
+"""The server: an engine, the conversations that use it, and the HTTP around them, as one ASGI application.
+
+Read from top to bottom: `serve` is the life of a server, `make_app` its addresses, then what each of them does.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from . import metrics
+from .call import Call, Service
+from .engine import Engine
+from .errors import EngineStopped
+from .guard import Guard, Rules
+from .hosting import Tls, host
+from .loop import EngineLoop
+from .messages import PATH
+from .metrics import Metrics
+from .modes import MODES, Mode
+from .server_messages import PROTOCOL, Limits
+
+logger = logging.getLogger(__name__)
+
+STALLED_S = 5.0
+"""A step that was not answered for so long: the engine makes no progress."""
+_WARM_FRAMES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """What a server is made with, besides its engine."""
+
+    limits: Limits = field(default_factory=lambda: Limits(sessions=0))
+    "``sessions`` is filled in: the engine's rows."
+    rules: Rules = field(default_factory=Rules)
+    modes: Mapping[str, Mode] = field(default_factory=lambda: MODES)
+    voices: tuple[str, ...] = ()
+    web: Path | None = None
+    "Folder of the page at ``/``."
+    routes: tuple[BaseRoute, ...] = ()
+    "Of adapters; they come before ours."
+    tls: Tls | None = None
+
+
+async def serve(
+    engine: Engine, options: ServerOptions, listening: socket.socket, ready: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until cancelled; then every session is closed, and the engine stopped.
+
+    Args:
+        engine: used by nobody else.
+        options: how.
+        listening: a bound socket; closed in the end.
+        ready: called once clients may come, with a warm engine.
+
+    Raises:
+        EngineStopped: the engine failed while it was warmed up.
+        ServeError: the certificate or its key cannot be used.
+    """
+    with listening:
+        async with EngineLoop(engine) as loop:
+            await warm_up(loop)
+            limits = replace(options.limits, sessions=loop.rows)
+            service = Service(loop, options.modes, limits, Metrics(loop), options.voices)
+            await host(make_app(service, options), listening, limits, options.tls, ready)
+
+
+async def warm_up(loop: EngineLoop) -> None:
+    """Take every kind of step a few times, so that the first client waits for none of what happens once."""
+    descriptor = loop.descriptor
+    with loop.open() as row:
+        for _ in range(_WARM_FRAMES):
+            mel = await row.step("mel", np.zeros(descriptor.frame_samples, np.float32), 0.0)
+            codes = await row.step("encode", mel, 0.0)
+            await row.step("vocode", await row.step("decode", codes, 0.0), 0.0)
+
+
+def make_app(service: Service, options: ServerOptions) -> Starlette:
+    """The addresses of a server; `service.loop` must run as long as it does."""
+    routes: list[BaseRoute] = [
+        *options.routes,
+        WebSocketRoute(PATH, partial(stream, service=service)),
+        Route("/v1/models", partial(models, service=service, loaded_s=int(time.time()))),
+        Route("/v1/audio/voices", partial(voices, service=service)),
+        Route("/v1/audio/speech", no_speech, methods=["POST"]),
+        Route("/health", partial(health, service=service)),
+        Route("/metrics", partial(prometheus, service=service)),
+    ]
+    if options.web is not None:
+        routes.append(Mount("/", StaticFiles(directory=options.web, html=True)))
+    return Starlette(routes=routes, middleware=[Middleware(Guard, rules=options.rules, clock=service.clock)])
+
+
+# ---- the native protocol ---------------------------------------------------------------------------------------
+
+
+async def stream(websocket: WebSocket, service: Service) -> None:
+    """``/v1/stream``: one conversation (PROTOCOL.md, section 2)."""
+    offered = websocket.scope["subprotocols"]
+    if offered and PROTOCOL not in offered:
+        await websocket.close()  # a handshake that ends in 403: we do not speak what it speaks
+        return
+    try:
+        await websocket.accept(PROTOCOL if offered else None)
+    except WebSocketDisconnect:
+        return
+    await Call(_Socket(websocket), service, secrets.token_hex(4)).run()
+
+
+class _Socket:
+    """A WebSocket of Starlette as `call.Socket`."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def receive(self) -> str | bytes | None:
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            return None
+        text: str | None = message.get("text")
+        return text if text is not None else bytes(message["bytes"])
+
+    async def send(self, message: str | bytes) -> None:
+        try:
+            if isinstance(message, str):
+                await self._websocket.send_text(message)
+            else:
+                await self._websocket.send_bytes(message)
+        except WebSocketDisconnect as gone:
+            raise ConnectionResetError("the client is gone") from gone
+
+    async def close(self, code: int) -> None:
+        try:
+            await self._websocket.close(code)
+        except WebSocketDisconnect as gone:
+            raise ConnectionResetError("the client is gone") from gone
+
+
+# ---- HTTP --------------------------------------------------------------------------------------------------------
+
+
+async def models(request: Request, service: Service, loaded_s: int) -> Response:
+    """``GET /v1/models``, as OpenAI has it: the codec. ``created`` is when this server loaded it."""
+    descriptor = service.loop.descriptor
+    model = {
+        "id": descriptor.preset,
+        "object": "model",
+        "created": loaded_s,
+        "owned_by": "sottovoce",
+        "model_hash": descriptor.model_hash,
+    }
+    return JSONResponse({"object": "list", "data": [model]})
+
+
+async def voices(request: Request, service: Service) -> Response:
+    """``GET /v1/audio/voices``: those that can speak here."""
+    return JSONResponse({"voices": list(service.voices)})
+
+
+async def no_speech(request: Request) -> Response:
+    """``POST /v1/audio/speech`` where nobody can speak: says so. An adapter's route comes before this one."""
+    message = "no model here can speak a text: this server carries voices (mode loopback of /v1/stream)"
+    error = {"message": message, "type": "invalid_request_error", "param": "model", "code": "model_not_found"}
+    return JSONResponse({"error": error}, 404)
+
+
+async def health(request: Request, service: Service) -> Response:
+    """``GET /health``: 200, or 503 and why, where the engine failed or makes no progress."""
+    loop = service.loop
+    told: dict[str, object] = {"rows": loop.rows, "rows_taken": loop.rows_taken}
+    try:
+        loop.check()
+    except EngineStopped as error:
+        return JSONResponse({"status": "stopped", "reason": str(error), **told}, 503)
+    if loop.longest_wait_s > STALLED_S:
+        reason = f"a step has not been answered for {loop.longest_wait_s:.0f} s"
+        return JSONResponse({"status": "stalled", "reason": reason, **told}, 503)
+    return JSONResponse({"status": "ok", **told})
+
+
+async def prometheus(request: Request, service: Service) -> Response:
+    """``GET /metrics``, for Prometheus."""
+    return Response(service.metrics.text(), media_type=metrics.CONTENT_TYPE)
