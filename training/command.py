@@ -103,8 +103,12 @@ def clips_hours(data: Path) -> float:
     return sum(clip.n_samples for clip in read_clips(data)) / RATE_HZ / 3600
 
 
-def notes(module: str, args: argparse.Namespace, run: Run, data: Path) -> dict[str, str]:
-    """What the metadata of a weight file say about its making. No path of this machine is among it."""
+def notes(module: str, args: argparse.Namespace, run: Run, data: Path | float) -> dict[str, str]:
+    """What the metadata of a weight file say about its making. No path of this machine is among it.
+
+    ``data`` is a prepared folder, or the hours of speech themselves.
+    """
+    hours = data if isinstance(data, float) else clips_hours(data)
     on_gpu = run.group.device.type == "cuda"
     given = {name: path for name in BEGUN_FROM if isinstance(path := getattr(args, name, None), Path)}
     begun_from = "; ".join(f"{name} {_described(path)}" for name, path in given.items())
@@ -116,7 +120,7 @@ def notes(module: str, args: argparse.Namespace, run: Run, data: Path) -> dict[s
         "licence": args.licence,
         "steps": str(run.step),
         "trained_s": f"{run.trained_s:.0f}",
-        "data": f"{clips_hours(data):.2f} hours of speech",
+        "data": f"{hours:.2f} hours of speech",
     }
 
 

@@ -1,0 +1,185 @@
+"""Headless Chromium over the DevTools protocol: pages to press keys on, and what passes through their sockets.
+
+Debian's ``chromium`` is enough; its microphone is a wav file, its loudspeaker a clock.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+_FLAGS = (
+    "--headless=new", "--remote-debugging-port=0", "--no-first-run", "--disable-gpu", "--disable-extensions",
+    "--disable-background-networking", "--disable-component-update", "--disable-default-apps", "--disable-sync",
+    "--disable-dev-shm-usage", "--use-fake-device-for-media-stream", "--log-level=3",
+    "--host-resolver-rules=MAP insecure.test 127.0.0.1",
+)  # fmt: skip
+_KEYS = {"Escape": 27, "Enter": 13, " ": 32}
+PATIENCE_S = 20.0
+
+
+@contextmanager
+def launched(folder: Path, microphone: Path | None = None) -> Iterator[str]:
+    """A browser with a profile in ``folder`` and the wav file ``microphone``, again and again; yields where to talk to it."""
+    assert CHROMIUM is not None
+    flags = [*_FLAGS, f"--user-data-dir={folder}"]
+    if os.geteuid() == 0:
+        flags.append("--no-sandbox")
+    if microphone is not None:
+        flags.append(f"--use-file-for-fake-audio-capture={microphone}")
+    process = subprocess.Popen([CHROMIUM, *flags, "about:blank"], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        told = []
+        for line in process.stderr:
+            told.append(line)
+            if line.startswith("DevTools listening on "):
+                break
+        else:
+            raise AssertionError("chromium did not start:\n" + "".join(told))
+        threading.Thread(target=process.stderr.read, daemon=True).start()  # nothing may wait for its complaints
+        yield line.split()[-1]
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Page:
+    """One tab.
+
+    Attributes:
+        said: what its WebSockets sent to the server, in order; str or bytes.
+        heard: what they received.
+        faults: uncaught errors of its scripts, and what the console calls an error.
+    """
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.said: list[str | bytes] = []
+        self.heard: list[str | bytes] = []
+        self.faults: list[str] = []
+        self.session = ""
+        self._socket = socket
+        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._asked = 0
+
+    async def read(self) -> None:
+        """Take what the browser says, until it is gone."""
+        async for text in self._socket:
+            message = json.loads(text)
+            if "id" in message:
+                answer = self._answers.pop(message["id"])
+                if not answer.done():
+                    answer.set_result(message)
+            else:
+                self._happened(message["method"], message["params"])
+
+    def _happened(self, method: str, told: dict[str, Any]) -> None:
+        match method:
+            case "Network.webSocketFrameSent" | "Network.webSocketFrameReceived":
+                frame = told["response"]
+                data = base64.b64decode(frame["payloadData"]) if frame["opcode"] == 2 else frame["payloadData"]
+                (self.said if method.endswith("Sent") else self.heard).append(data)
+            case "Runtime.exceptionThrown":
+                details = told["exceptionDetails"]
+                self.faults.append(details.get("exception", {}).get("description") or details["text"])
+            case "Log.entryAdded" if told["entry"]["level"] == "error":
+                self.faults.append(told["entry"]["text"])
+
+    async def ask(self, method: str, **arguments: Any) -> dict[str, Any]:
+        """A command of the protocol, and its result."""
+        self._asked += 1
+        answer = self._answers[self._asked] = asyncio.get_running_loop().create_future()
+        message = {"id": self._asked, "method": method, "params": arguments}
+        if self.session:
+            message["sessionId"] = self.session
+        await self._socket.send(json.dumps(message))
+        told = await asyncio.wait_for(answer, PATIENCE_S)
+        assert "error" not in told, f"{method}: {told['error']}"
+        result: dict[str, Any] = told["result"]
+        return result
+
+    async def evaluate(self, expression: str) -> Any:
+        """What an expression of JavaScript is, or becomes."""
+        told = await self.ask("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in told, told["exceptionDetails"]
+        return told["result"].get("value")
+
+    async def until(self, condition: str) -> Any:
+        """Wait until an expression is true; it is tried again with every picture."""
+        look = f"new Promise(r => {{ const f = () => {{ const v = {condition}; v ? r(v) : setTimeout(f, 20) }}; f() }})"
+        try:
+            return await self.evaluate(look)
+        except TimeoutError:
+            status = await self.evaluate("document.querySelector('#status')?.textContent")
+            raise AssertionError(f"in vain: {condition}; the page says {status!r}; faults {self.faults}") from None
+
+    async def text(self, selector: str) -> str:
+        """What an element says."""
+        return str(await self.evaluate(f"document.querySelector({selector!r}).textContent.trim()"))
+
+    async def click(self, selector: str) -> None:
+        """Press the mouse on the middle of an element, as a person does."""
+        place = f"document.querySelector({selector!r})"
+        await self.evaluate(f"{place}.scrollIntoView({{block: 'center'}})")
+        box = await self.evaluate(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({place}.getBoundingClientRect())")
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.ask("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
+
+    async def press(self, key: str) -> None:
+        """Press a key."""
+        code = _KEYS.get(key, ord(key[0].upper()))
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        await self.ask("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, text=text)
+        await self.ask("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+
+    async def write(self, text: str) -> None:
+        """Type a text, key by key."""
+        for key in text:
+            await self.press(key)
+
+    async def turn(self, selector: str, value: object) -> None:
+        """Drag a dial to a value."""
+        dial = f"document.querySelector({selector!r})"
+        await self.evaluate(f"({dial}.value = {json.dumps(str(value))}, {dial}.dispatchEvent(new Event('input', {{bubbles: true}})))")
+
+    async def screenshot(self, path: Path, full: bool = True) -> None:
+        """A picture of it."""
+        told = await self.ask("Page.captureScreenshot", captureBeyondViewport=full)
+        path.write_bytes(base64.b64decode(told["data"]))
+
+
+@asynccontextmanager
+async def opened(browser: str, url: str, microphone: str = "granted") -> AsyncIterator[Page]:
+    """``url`` in a tab that shares nothing with others; ``microphone`` is granted, denied, or ``prompt``: nobody answers."""
+    async with connect(browser, max_size=None, compression=None) as socket:
+        page = Page(socket)
+        reading = asyncio.create_task(page.read())
+        context = (await page.ask("Target.createBrowserContext"))["browserContextId"]
+        try:
+            setting = {"permission": {"name": "microphone"}, "setting": microphone, "browserContextId": context}
+            await page.ask("Browser.setPermission", **setting)
+            target = (await page.ask("Target.createTarget", url="about:blank", browserContextId=context))["targetId"]
+            page.session = (await page.ask("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
+            for domain in ("Page", "Runtime", "Network", "Log"):
+                await page.ask(f"{domain}.enable")
+            await page.ask("Page.navigate", url=url)
+            yield page
+        finally:
+            page.session = ""
+            with suppress(Exception):
+                await page.ask("Target.disposeBrowserContext", browserContextId=context)
+            reading.cancel()
