@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import os
 import signal
-from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from argparse import Action, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sottovoce.stream.errors import SottovoceError, UsageError
 
 from .interrupts import Ended, hear
+from .options import add_engine, count, engine_options, file_name, not_negative, path, port, positive, seconds, share
 from .pipes import flush, forget_stdout, hold_standard_streams, tell
+from .say_command import add_doctor, add_say
 
 if TYPE_CHECKING:
     from sottovoce.stream.pipeline import Settings
 
-    from .engines import EngineOptions
 
 _SIGNALLED = 128  # and the number of the signal, as shells have it
 _BROKEN_PIPE = 141
@@ -31,6 +31,7 @@ examples:
   sottovoce loopback --input a.wav --output b.wav    a file through the codec
   sottovoce encode a.wav a.sv --books 4              a voice at 1 kbit/s
   sottovoce decode a.sv b.wav
+  sottovoce say "Good morning."                      a text, spoken
   sottovoce serve                                    a page and a WebSocket for others, here
   sottovoce loopback --server ws://127.0.0.1:8765    microphone to speaker through a server
 
@@ -104,61 +105,64 @@ def _parser() -> ArgumentParser:
     loopback = commands.add_parser("loopback", help="hear a voice through the codec: devices or files")
     loopback.set_defaults(command=_loopback)
     loopback.add_argument(
-        "--input", type=_file, metavar="FILE", help="sound file, or - for a pipe; default: the microphone"
+        "--input", type=file_name, metavar="FILE", help="sound file, or - for a pipe; default: the microphone"
     )
     loopback.add_argument(
-        "--output", type=_file, metavar="FILE", help="sound file, or - for a pipe; default: the speaker"
+        "--output", type=file_name, metavar="FILE", help="sound file, or - for a pipe; default: the speaker"
     )
     loopback.add_argument("--input-device", metavar="NAME", help="microphone: number or part of its name")
     loopback.add_argument("--output-device", metavar="NAME", help="speaker: number or part of its name")
     loopback.add_argument("--realtime", action="store_true", help="let a file speak at the rate of speech")
-    loopback.add_argument("--seconds", type=_seconds, metavar="S", help="stop after so much sound")
-    loopback.add_argument("--loss", type=_share, default=0.0, metavar="P", help="share of packets to lose, 0 to 1")
-    loopback.add_argument("--burst", type=_positive, metavar="N", help="mean packets in a row that are lost")
+    loopback.add_argument("--seconds", type=seconds, metavar="S", help="stop after so much sound")
+    loopback.add_argument("--loss", type=share, default=0.0, metavar="P", help="share of packets to lose, 0 to 1")
+    loopback.add_argument("--burst", type=positive, metavar="N", help="mean packets in a row that are lost")
     loopback.add_argument("--seed", type=int, default=0, metavar="N", help="of the losses")
-    loopback.add_argument("--reserve-ms", type=_not_negative, metavar="MS",
+    loopback.add_argument("--reserve-ms", type=not_negative, metavar="MS",
                           help="how late sound may come to the speaker without a gap")  # fmt: skip
-    loopback.add_argument("--device-latency-ms", type=_not_negative, metavar="MS",
+    loopback.add_argument("--device-latency-ms", type=not_negative, metavar="MS",
                           help="what each device is asked to buffer; more where it stutters")  # fmt: skip
-    loopback.add_argument("--picture", type=_path, metavar="PNG", help="draw mel in, codes and mel out")
+    loopback.add_argument("--picture", type=path, metavar="PNG", help="draw mel in, codes and mel out")
     loopback.add_argument("--report", action="store_true", help="measure ESTOI and log-mel distance as well")
     loopback.add_argument("--server", metavar="URL", help="let the codec of a server do it, as ws://127.0.0.1:8765")
     loopback.add_argument("--token", help="of the server; default: SOTTOVOCE_TOKEN of the environment")
-    _add_engine(loopback)
+    add_engine(loopback)
     _add_packets(loopback)
 
     encode = commands.add_parser("encode", help="sound file to code file")
     encode.set_defaults(command=_encode)
-    encode.add_argument("input", type=_file, metavar="IN", help="sound file, or - for a pipe")
-    encode.add_argument("output", type=_file, metavar="OUT.sv", help="code file, or - for a pipe")
-    _add_engine(encode)
+    encode.add_argument("input", type=file_name, metavar="IN", help="sound file, or - for a pipe")
+    encode.add_argument("output", type=file_name, metavar="OUT.sv", help="code file, or - for a pipe")
+    add_engine(encode)
     _add_packets(encode, frames_per_packet=25)
 
     decode = commands.add_parser("decode", help="code file to sound file")
     decode.set_defaults(command=_decode)
-    decode.add_argument("input", type=_file, metavar="IN.sv", help="code file, or - for a pipe")
-    decode.add_argument("output", type=_file, metavar="OUT.wav", help="sound file, or - for a pipe")
+    decode.add_argument("input", type=file_name, metavar="IN.sv", help="code file, or - for a pipe")
+    decode.add_argument("output", type=file_name, metavar="OUT.wav", help="sound file, or - for a pipe")
     decode.add_argument("--books", type=int, metavar="N", help="use at most so many of the codebooks")
-    _add_engine(decode, preset=False)
+    add_engine(decode, preset=False)
+
+    add_say(commands)
+    add_doctor(commands)
 
     serve = commands.add_parser("serve", help="let others use the codec: a page, a WebSocket, HTTP")
     serve.set_defaults(command=_serve)
     serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: this machine only")
-    serve.add_argument("--port", type=_port, default=8765, metavar="N", help="default 8765; 0: any that is free")
-    serve.add_argument("--rows", type=_count, default=4, metavar="N", help="sessions at once; default 4")
+    serve.add_argument("--port", type=port, default=8765, metavar="N", help="default 8765; 0: any that is free")
+    serve.add_argument("--rows", type=count, default=4, metavar="N", help="sessions at once; default 4")
     serve.add_argument("--token", help="who has it may come in; better in SOTTOVOCE_TOKEN of the environment")
     serve.add_argument("--no-auth", action="store_true", help="anybody may come in, also from other machines")
-    serve.add_argument("--cert", type=_path, metavar="PEM", help="certificate for https, with --key")
-    serve.add_argument("--key", type=_path, metavar="PEM")
+    serve.add_argument("--cert", type=path, metavar="PEM", help="certificate for https, with --key")
+    serve.add_argument("--key", type=path, metavar="PEM")
     serve.add_argument("--origin", action="append", default=[], metavar="URL",
                        help="a page of another site that may use it, as https://example.org; may be repeated")  # fmt: skip
-    _add_engine(serve)
+    add_engine(serve)
 
     load = commands.add_parser("load")  # no help: a tool for those who run a server
     load.set_defaults(command=_load)
     load.add_argument("server", metavar="URL", help="as ws://127.0.0.1:8765")
-    load.add_argument("--clients", type=_count, default=32, metavar="N", help="default 32")
-    load.add_argument("--seconds", type=_seconds, default=60.0, metavar="S", help="default 60")
+    load.add_argument("--clients", type=count, default=32, metavar="N", help="default 32")
+    load.add_argument("--seconds", type=seconds, default=60.0, metavar="S", help="default 60")
     load.add_argument("--token", help="default: SOTTOVOCE_TOKEN of the environment")
     load.add_argument("--json", action="store_true", help="one JSON object instead of a table")
 
@@ -167,31 +171,21 @@ def _parser() -> ArgumentParser:
 
     info = commands.add_parser("info", help="what a code file, weights or a sound file hold")
     info.set_defaults(command=_info)
-    info.add_argument("file", type=_file, metavar="FILE")
+    info.add_argument("file", type=file_name, metavar="FILE")
 
     bench = commands.add_parser("bench", help="how fast this machine is")
     bench.set_defaults(command=_bench)
-    bench.add_argument("--steps", type=_count, default=500, metavar="N", help="code frames to measure")
+    bench.add_argument("--steps", type=count, default=500, metavar="N", help="code frames to measure")
     bench.add_argument("--warm-up", type=int, default=50, metavar="N", help="code frames before those")
     bench.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    _add_engine(bench)
+    add_engine(bench)
     return parser
-
-
-def _add_engine(parser: ArgumentParser, preset: bool = True) -> None:
-    if preset:
-        parser.add_argument("--preset", default="base", help="codec: base (default) or micro")
-    parser.add_argument("--backend", choices=("onnx", "torch", "echo") if preset else ("onnx", "torch"), metavar="{onnx,torch}",
-                        help="what runs the models; default: onnx where it is installed and fits")  # fmt: skip
-    parser.add_argument("--vocoder", choices=("neural", "griffin-lim"), help="default: neural where it has weights")
-    parser.add_argument("--weights", type=_path, metavar="DIR", help="folder of the weights; default: our own")
-    parser.add_argument("--threads", type=_threads, default=1, metavar="N", help="for the models; default 1")
 
 
 def _add_packets(parser: ArgumentParser, frames_per_packet: int = 1) -> None:
     parser.add_argument("--books", type=int, metavar="N", help="codebooks to send; default: all")
     parser.add_argument(
-        "--frames-per-packet", type=_count, default=frames_per_packet, metavar="N", help="default %(default)s"
+        "--frames-per-packet", type=count, default=frames_per_packet, metavar="N", help="default %(default)s"
     )
     parser.add_argument("--redundancy", type=int, default=0, metavar="N",
                         help="packets back that each packet repeats the coarsest book of")  # fmt: skip
@@ -230,7 +224,7 @@ def _loopback(arguments: Namespace) -> None:
     if arguments.server is None:
         from .loopback import LoopbackOptions, loopback
 
-        loopback(LoopbackOptions(_engine(arguments), ends, settings, arguments.picture, arguments.report))
+        loopback(LoopbackOptions(engine_options(arguments), ends, settings, arguments.picture, arguments.report))
         return
     from . import remote
 
@@ -243,7 +237,7 @@ def _loopback(arguments: Namespace) -> None:
 def _encode(arguments: Namespace) -> None:
     from .codec_files import CodecFileOptions, encode_file
 
-    encode_file(CodecFileOptions(arguments.input, arguments.output, _engine(arguments), _settings(arguments)))
+    encode_file(CodecFileOptions(arguments.input, arguments.output, engine_options(arguments), _settings(arguments)))
 
 
 def _decode(arguments: Namespace) -> None:
@@ -252,7 +246,7 @@ def _decode(arguments: Namespace) -> None:
     from .codec_files import CodecFileOptions, decode_file
 
     settings = Settings(books=arguments.books)
-    decode_file(CodecFileOptions(arguments.input, arguments.output, _engine(arguments), settings))
+    decode_file(CodecFileOptions(arguments.input, arguments.output, engine_options(arguments), settings))
 
 
 def _serve(arguments: Namespace) -> None:
@@ -260,7 +254,7 @@ def _serve(arguments: Namespace) -> None:
 
     serve(
         ServeOptions(
-            engine=_engine(arguments),
+            engine=engine_options(arguments),
             rows=arguments.rows,
             host=arguments.host,
             port=arguments.port,
@@ -294,24 +288,10 @@ def _info(arguments: Namespace) -> None:
 def _bench(arguments: Namespace) -> None:
     from .bench import bench, print_bench
 
-    print_bench(bench(_engine(arguments), arguments.steps, max(arguments.warm_up, 0)), arguments.json)
+    print_bench(bench(engine_options(arguments), arguments.steps, max(arguments.warm_up, 0)), arguments.json)
 
 
 # ---- options -----------------------------------------------------------------------------------------------
-
-
-def _engine(arguments: Namespace) -> EngineOptions:
-    from .engines import ECHO, EngineOptions
-
-    preset = getattr(arguments, "preset", "base")  # decode takes the one that the file names
-    echo = arguments.backend == ECHO
-    return EngineOptions(
-        preset=ECHO if echo else preset,
-        backend=None if echo else arguments.backend,
-        vocoder=arguments.vocoder,
-        threads=arguments.threads,
-        weights=arguments.weights,
-    )
 
 
 def _settings(arguments: Namespace, loss: float = 0.0, burst: float | None = None, seed: int = 0) -> Settings:
@@ -340,54 +320,3 @@ def _settings(arguments: Namespace, loss: float = 0.0, burst: float | None = Non
 
 def _token(arguments: Namespace) -> str | None:
     return arguments.token or os.environ.get("SOTTOVOCE_TOKEN") or None
-
-
-def _port(text: str) -> int:
-    return int(_checked(text, lambda value: 0 <= value <= 65535 and value == int(value), "a port from 0 to 65535"))
-
-
-def _file(text: str) -> str:
-    if not text:
-        raise ArgumentTypeError("the name is empty")
-    return text
-
-
-def _path(text: str) -> Path:
-    return Path(_file(text))
-
-
-def _count(text: str) -> int:
-    return int(_checked(text, lambda value: value >= 1 and value == int(value), "a whole number from 1"))
-
-
-def _threads(text: str) -> int:
-    most = os.cpu_count() or 1  # PyTorch crashes on thousands, and with it whatever else needs a thread
-    return int(
-        _checked(text, lambda value: 1 <= value <= most and value == int(value), f"a whole number from 1 to {most}")
-    )
-
-
-def _seconds(text: str) -> float:
-    return _checked(text, lambda value: 0.001 <= value <= 1e9, "a number from 0.001 to 1e9")
-
-
-def _positive(text: str) -> float:
-    return _checked(text, lambda value: 0 < value < float("inf"), "a number above 0")
-
-
-def _not_negative(text: str) -> float:
-    return _checked(text, lambda value: 0 <= value <= 1000, "a number from 0 to 1000")
-
-
-def _share(text: str) -> float:
-    return _checked(text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
-
-
-def _checked(text: str, good: Callable[[float], bool], wanted: str) -> float:
-    try:
-        value = float(text)
-        if good(value):
-            return value
-    except (ValueError, OverflowError):
-        pass
-    raise ArgumentTypeError(f"{text!r} is not {wanted}")

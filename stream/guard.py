@@ -1,7 +1,8 @@
 """Who may come in: tokens, origins, and how much one address may ask for. ASGI middleware around the whole server.
 
-- A token, where there is one, comes in ``Authorization: Bearer`` or, as browsers cannot set that for a WebSocket, as the
-  sub-protocol ``bearer.TOKEN``. It is compared in constant time. It is never looked for in a URL, which ends up in logs.
+- A token, where there is one, comes in ``Authorization: Bearer`` or, from ElevenLabs' clients, in ``xi-api-key``; as browsers
+  cannot set those for a WebSocket, it may be the sub-protocol ``bearer.TOKEN``. It is compared in constant time. It is never
+  looked for in a URL, which ends up in logs.
 - A browser says from which page a request comes (``Origin``). Pages that we did not serve are refused, so that a page on the
   web cannot use a server on its reader's machine; nor can it under a name that leads here (DNS rebinding): without a token, our
   own page is only recognised by an address, ``localhost``, or a name on the list.
@@ -33,8 +34,8 @@ _BEARER = "bearer."
 _GUARDED = ("/v1/", "/metrics")
 _MOST_ADDRESSES = 4096
 _HEADERS = {
-    "content-security-policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; "
-    "media-src 'self' blob:; worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "permissions-policy": "microphone=(self)",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
@@ -161,6 +162,7 @@ def _is_plain(host: str) -> bool:
 def _has(token: str, scope: Scope, headers: Headers) -> bool:
     scheme, _, value = headers.get("authorization", "").partition(" ")
     shown = [value.strip()] if scheme.lower() == "bearer" else []
+    shown += headers.getlist("xi-api-key")
     shown += [name[len(_BEARER) :] for name in scope.get("subprotocols", ()) if name.startswith(_BEARER)]
     return any([hmac.compare_digest(candidate.encode(), token.encode()) for candidate in shown])
 

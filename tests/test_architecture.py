@@ -12,14 +12,16 @@ FOLDERS = {
     "clients": {"clients", "stream"},
     "training": {"training", "models", "stream"},  # evaluation measures what the product sends and conceals
 }
-BRIDGES = {"stream/batch_engine.py", "stream/onnx_engine.py", "stream/torch_engine.py"}  # from the stream to the models
+BRIDGES = {  # from the stream to the models
+    f"stream/{name}.py" for name in ("batch_engine", "checkup", "onnx_engine", "talk_engine", "torch_engine")
+}
 TORCH = "stream/torch_engine.py"
 WITHOUT_TORCH = {
     f"models/{name}.py"
     for name in (
-        "alignment bands config onnx_attention onnx_codec onnx_graph onnx_talker rotary sampling spectral symbols "
-        "talker_config talker_file weight_file"
-    ).split()
+        *("alignment", "bands", "config", "onnx_attention", "onnx_codec", "onnx_graph", "onnx_talker", "rotary"),
+        *("sampling", "spectral", "symbols", "talker_checks", "talker_config", "talker_file", "weight_file"),
+    )
 }
 HEAVY = {"torch", "safetensors.torch"}
 LONGEST = 400

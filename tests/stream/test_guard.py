@@ -189,7 +189,7 @@ def test_every_answer_carries_the_headers_of_a_careful_page() -> None:
     for path in ("/", "/v1/models"):
         start = asyncio.run(Door(Rules(token=SECRET)).knock(path=path))[0]
         headers = dict(start["headers"])
-        assert b"default-src 'self'" in headers[b"content-security-policy"]
+        assert b"default-src 'none'; script-src 'self'" in headers[b"content-security-policy"]
         assert headers[b"x-content-type-options"] == b"nosniff"
 
 

@@ -1,8 +1,8 @@
 """A talker and its codec of a few thousand weights, in memory or as files, and a reader without dictionaries."""
 
-import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -43,13 +43,13 @@ def write_talker(folder: Path, talker: Talker | None = None, **notes: str) -> Pa
 
 
 def stirred() -> Talker:
-    """Symbols of it last some 60 ms."""
+    """Symbols of it last some 20 ms."""
     torch.manual_seed(1)
-    talker = Talker(dataclasses.replace(TALKER_TINY))
+    talker = Talker(TALKER_TINY)
     with torch.no_grad():
         for parameter in talker.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
-        talker.durations.leave.bias.fill_(float(np.log1p(6)))
+        talker.durations.leave.bias.fill_(float(np.log1p(2)))
     return talker.eval()
 
 
@@ -64,6 +64,11 @@ def graphs() -> tuple[OnnxCodec, OnnxTalker]:
         path = write_talker(folder)
         codec = build_codec("tiny", folder)
         return codec, build_talker(path, TINY, codec.model_hash)
+
+
+def half(talker: Talker) -> Talker:
+    """With its weights as a file keeps them."""
+    return talker.half().float()
 
 
 def engine(rows: int = 1) -> TalkEngine:
@@ -97,4 +102,4 @@ async def pieces(*texts: str, generation: int = 0) -> AsyncIterator[TextArrived]
 def cut(text: str, places: Sequence[int]) -> list[str]:
     """``text`` in pieces."""
     edges = [0, *sorted(min(place, len(text)) for place in places), len(text)]
-    return [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [text[a:b] for a, b in pairwise(edges)]

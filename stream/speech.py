@@ -1,0 +1,191 @@
+"""A whole conversation of the other kind: text in, sound or packets out. Also the server's mode ``speak``.
+
+read -> talk -> decode -> vocode -> sink, each in a task of its own, joined by channels of one frame: a sink that is slow, as
+one is that plays, holds back everything up to who writes the text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import TaskGroup
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import stages
+from .channel import Channel
+from .clock import Clock, monotonic
+from .first_audio import FirstAudio
+from .frames import Codes, Frame, Mel, Pcm
+from .generation import Generation
+from .lead import Lead
+from .loop import Session
+from .modes import Job, Mode
+from .packer import Dial, Packer
+from .pipeline import WAITING_FRAMES, PacketSink, Sink, Taps, _first_error
+from .reader import Reader
+from .server_messages import SegmentEnd, SegmentStart, Word
+from .server_messages import Words as WordsTold
+from .session_events import TextArrived
+from .stages import Line, Wire
+from .statistics import Statistics
+from .talk import MOST_CHARS, Passage, PassageBegan, TalkEvent, TextEnd, Words, read, talk
+from .talk_work import Manner, Voice, voice_number
+
+LEAD_MS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What is asked of a speaker."""
+
+    manner: Manner = field(default_factory=Manner)
+    lead_ms: float | None = LEAD_MS
+    "How far ahead of its playing sound is made; None: as fast as it is taken."
+    books: int | None = None
+    "Codebooks that are decoded; None: all."
+    most_chars: int | None = MOST_CHARS
+    "In a text; None: any number."
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a speaker works with."""
+
+    session: Session
+    "A row of a loop whose engine is a `talk_engine.TalkEngine`; nothing else uses it meanwhile."
+    reader: Words
+    statistics: Statistics
+    generation: Generation = field(default_factory=Generation)
+    "To cancel everything under way."
+    clock: Clock = monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    first_audio: FirstAudio = field(default_factory=FirstAudio)
+    "Its moments but ``given`` and ``played`` are marked here."
+    taps: Taps = field(default_factory=Taps)
+
+
+Tell = Callable[[TalkEvent], None]
+
+
+async def speak(
+    texts: AsyncIterable[TextArrived], sink: Sink, speech: Speech, context: Context, tell: Tell = lambda event: None
+) -> int:
+    """Text to sound, which goes to ``sink``. Returns how many samples.
+
+    Raises:
+        UsageError: a text is too long.
+        SottovoceError: whatever ended a stage; also anything that ``texts`` or ``sink`` raise.
+    """
+    session, line = context.session, _line(context)
+
+    async def hand_over(frame: Frame[Pcm]) -> None:
+        context.first_audio.mark("ready", context.clock())
+        context.first_audio.heard(frame.data, session.descriptor.rate_hz)
+        await sink(frame)
+
+    async with _first_error(), TaskGroup() as tasks:
+        codes = _talk(tasks, texts, speech, context, line, tell)
+        mel: Channel[Frame[Mel]] = _channel(context, "decoded")
+        pcm: Channel[Frame[Pcm]] = _channel(context, "vocoded")
+        tasks.create_task(stages.decode(codes, mel, line, session, context.taps.mel_out), name="decode")
+        tasks.create_task(stages.model("vocode", mel, pcm, line, session), name="vocode")
+        played = tasks.create_task(stages.play(pcm, hand_over, line, None, lambda: None), name="play")
+    return played.result()
+
+
+async def write(
+    texts: AsyncIterable[TextArrived], sink: PacketSink, packer: Packer, speech: Speech, context: Context,
+    tell: Tell = lambda event: None,
+) -> None:  # fmt: skip
+    """Text to code packets. Raises as `speak`."""
+
+    async def send(packet: Wire) -> None:
+        assert isinstance(packet.data, bytes)
+        context.first_audio.mark("ready", context.clock())
+        await sink(packet.data)
+
+    line = _line(context)
+    async with _first_error(), TaskGroup() as tasks:
+        codes = _talk(tasks, texts, speech, context, line, tell)
+        tasks.create_task(stages.write(codes, send, line, packer), name="pack")
+
+
+def _line(context: Context) -> Line:
+    return Line(context.generation, context.clock, context.statistics)
+
+
+def _channel(context: Context, name: str) -> Channel[Any]:
+    channel: Channel[Any] = Channel(WAITING_FRAMES, "wait", name)
+    context.statistics.watch(channel)
+    return channel
+
+
+def _talk(
+    tasks: TaskGroup, texts: AsyncIterable[TextArrived], speech: Speech, context: Context, line: Line, tell: Tell
+) -> Channel[Frame[Codes]]:
+    """The first two stages, and the channel that they fill."""
+    session, first = context.session, context.first_audio
+    lead = Lead(session.descriptor.frame_ms / 1000, speech.lead_ms / 1000) if speech.lead_ms is not None else None
+    passages: Channel[Frame[Passage | TextEnd]] = _channel(context, "read")
+    codes: Channel[Frame[Codes]] = _channel(context, "talked")
+
+    def told(event: TalkEvent) -> None:
+        first.mark("written", context.clock())
+        tell(event)
+
+    def begun() -> None:
+        first.mark("begun", context.clock())
+
+    tasks.create_task(
+        read(texts, passages, line, session, context.reader, speech.manner, speech.most_chars, begun), name="read"
+    )
+    talking = talk(passages, codes, line, session, lead, speech.books, told, context.sleep, context.taps.codes)
+    tasks.create_task(talking, name="talk")
+    return codes
+
+
+# ---- the server's mode ---------------------------------------------------------------------------------------------
+
+
+def mode(voices: tuple[Voice, ...], readers: Mapping[str, Reader], most_chars: int) -> Mode:
+    """The mode ``speak`` for a server whose engine talks.
+
+    Args:
+        voices: of the engine.
+        readers: by language (``en-US``, ``en-GB``), for every voice's.
+        most_chars: in a text.
+    """
+
+    async def speak_job(job: Job) -> None:
+        """Raises UsageError: there is no such voice, or the text is too long."""
+        start, outgoing = job.start, job.outgoing
+        number = voice_number(voices, start.voice)
+        descriptor = job.row.descriptor
+        speech = Speech(Manner(number), max(start.lead_ms, 2 * descriptor.frame_ms), start.books, most_chars)
+        reader = readers[voices[number].language]
+        context = Context(job.row, reader, job.statistics, job.generation, job.clock, taps=outgoing.taps)
+        if start.out.kind == "pcm":
+            await speak(job.incoming.texts(), outgoing.sound, speech, context, _teller(job))
+        else:
+            packer = Packer(descriptor, Dial(descriptor.books, start.books), start.frames_per_packet, start.redundancy)
+            await write(job.incoming.texts(), outgoing.packet, packer, speech, context, _teller(job))
+        await outgoing.last()
+
+    return speak_job
+
+
+def _teller(job: Job) -> Tell:
+    """Tells the client."""
+
+    def tell(event: TalkEvent) -> None:
+        generation = event.generation & 0xFFFF
+        if not isinstance(event, PassageBegan):
+            job.session.say(SegmentEnd(generation, event.number, event.end_ms))
+            return
+        job.session.say(SegmentStart(generation, event.number, event.start_ms, event.text))
+        if job.start.words and event.words:
+            words = tuple(Word(word.text[:200], word.start_ms, word.end_ms) for word in event.words)
+            job.session.say(WordsTold(generation, event.number, words))
+
+    return tell

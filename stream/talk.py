@@ -1,0 +1,359 @@
+"""The two stages between text and codes: pieces of text -> clauses with their times settled -> frames of codes.
+
+A clause is read (phonemes, durations) while the one before is spoken. One text is spoken in one breath: what the talker
+remembers goes on from clause to clause, and ends with the text. Everything is timed on the media clock of the sound that comes
+out of the codec, its delay included; the clock begins with the generation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Protocol
+
+from .channel import Channel
+from .clauses import Border, Clause, Clauses
+from .errors import UsageError
+from .frames import Codes, Frame
+from .lead import Lead
+from .loop import Session
+from .session_events import TextArrived
+from .spoken import Spoken, joined, shortened
+from .stages import Line, Tap
+from .talk_work import Manner, Moment, Reading, Score
+
+LEAST_PAUSE_S = {Border.WORD: 0.0, Border.CLAUSE: 0.03, Border.SENTENCE: 0.12, Border.PARAGRAPH: 0.4}
+"""Of the silence behind a clause; what the talker itself wants is mostly longer."""
+END_PAUSE_S = 0.2
+"""Of the silence behind a text: the last sound dies away, and comes out of the codec."""
+MOST_CHARS = 100_000
+"""In a text of a client elsewhere: two hours of speech."""
+MOST_SYMBOLS = 300
+"""Read at once, as others wait for the engine meanwhile; a clause of numbers can have more."""
+_NO_CHARACTER = re.compile("[\ud800-\udfff]")
+"""Halves of one: JSON can have them, and a command line that is not UTF-8."""
+_PIECE_CHARS = 1000
+"""Of a long piece, cut at once: no cancel waits for more."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhonemeTime:
+    """When a symbol sounds, in milliseconds of the generation."""
+
+    symbol: str
+    start_ms: float
+    end_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class WordTime:
+    """When a word sounds."""
+
+    text: str
+    "As it was written."
+    start_char: int
+    "Within its text."
+    end_char: int
+    start_ms: float
+    end_ms: float
+    phonemes: tuple[PhonemeTime, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PassageBegan:
+    """The first frame of a clause follows: what it says, and when."""
+
+    generation: int
+    number: int
+    "Counts the clauses of a generation."
+    text: str
+    start_ms: float
+    words: tuple[WordTime, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PassageEnded:
+    """The last frame of a clause, its pause included, was written: a gap from here on is no fault. Not told of one that was
+    cancelled."""
+
+    generation: int
+    number: int
+    end_ms: float
+
+
+TalkEvent = PassageBegan | PassageEnded
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A clause that can be spoken, or a part of a long one."""
+
+    text: str
+    "As it was written; parts joined are the clause."
+    words: tuple[Spoken, ...]
+    "Placed within the whole text."
+    score: Score
+
+
+class TextEnd:
+    """Nothing more follows in this text."""
+
+
+class Words(Protocol):
+    """What knows how words sound: `reader.Reader`."""
+
+    async def words(self, text: str) -> list[Spoken]:
+        """Of a clause, in order."""
+        ...
+
+
+async def read(
+    texts: AsyncIterable[TextArrived],
+    out: Channel[Frame[Passage | TextEnd]],
+    line: Line,
+    session: Session,
+    reader: Words,
+    manner: Manner,
+    most_chars: int | None = MOST_CHARS,
+    begun: Callable[[], None] = lambda: None,
+) -> None:
+    """Pieces of text, however they are cut -> clauses. When ``texts`` ends, so does the text.
+
+    Args:
+        most_chars: in a text; None: it may go on for ever.
+        begun: is called when the words of a clause are known, before their durations are.
+
+    Raises UsageError: a text is longer than ``most_chars``.
+    """
+    cutter: Clauses | None = None
+    generation = n_chars = seq = 0
+
+    async def send(data: Passage | TextEnd) -> None:
+        nonlocal seq
+        now_s = line.clock()
+        await out.send(Frame(data, seq, generation, now_s, now_s))
+        seq += 1
+
+    async def pass_on(clauses: Sequence[Clause]) -> None:
+        for clause in clauses:
+            if line.generation.is_stale(generation):
+                return
+            words = await reader.words(clause.text)
+            begun()
+            for part in _in_parts(clause, words):
+                if line.generation.is_stale(generation):
+                    return
+                phonemes, _ = joined(part.words)
+                score = await session.talk("read", Reading(phonemes, manner, part.least_pause_s), line.clock())
+                await send(Passage(part.text, part.words, score))
+
+    async def end() -> None:
+        nonlocal cutter
+        if cutter is not None and not line.generation.is_stale(generation):
+            await pass_on(cutter.end())
+            await send(TextEnd())
+        cutter = None
+
+    async with out:
+        async for piece in texts:
+            if line.generation.is_stale(piece.generation):
+                continue
+            if cutter is None or piece.generation != generation:
+                cutter, n_chars, generation = Clauses(), 0, piece.generation
+            text = _NO_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", piece.text or "")
+            n_chars += len(text)
+            if most_chars is not None and n_chars > most_chars:
+                raise UsageError(f"the text is longer than {most_chars} characters; say it in parts")
+            for at in range(0, len(text), _PIECE_CHARS):
+                await pass_on(cutter.push(text[at : at + _PIECE_CHARS]))
+            if piece.end:
+                await end()
+            elif piece.text is None:
+                await pass_on(cutter.flush())
+        await end()
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Of a clause, what is read at once."""
+
+    text: str
+    words: tuple[Spoken, ...]
+    "Placed within the whole text."
+    least_pause_s: float
+
+
+def _in_parts(clause: Clause, words: Sequence[Spoken]) -> Iterator[_Part]:
+    """``words`` of a clause in parts of about `MOST_SYMBOLS` at most; the pause is behind the last."""
+    words = [part for word in words for part in shortened(word, MOST_SYMBOLS)]
+    edges, n_symbols = [0], 0
+    for i, word in enumerate(words):
+        more = len(word.before + word.phonemes + word.after) + 1
+        if i > edges[-1] and n_symbols + more > MOST_SYMBOLS:
+            edges.append(i)
+            n_symbols = 0
+        n_symbols += more
+    chars = [0, *(words[i].start_char for i in edges[1:]), len(clause.text)]
+    for n, (begin, end) in enumerate(pairwise([*edges, len(words)] if words else [])):
+        some = (
+            replace(word, start_char=clause.start_char + word.start_char, end_char=clause.start_char + word.end_char)
+            for word in words[begin:end]
+        )
+        pause_s = LEAST_PAUSE_S[clause.border] if end == len(words) else 0.0
+        yield _Part(clause.text[chars[n] : chars[n + 1]], tuple(some), pause_s)
+
+
+async def talk(
+    passages: Channel[Frame[Passage | TextEnd]],
+    out: Channel[Frame[Codes]],
+    line: Line,
+    session: Session,
+    lead: Lead | None = None,
+    books: int | None = None,
+    tell: Callable[[TalkEvent], None] = lambda event: None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    tap: Tap[Codes] | None = None,
+) -> None:
+    """Clauses -> codes, a frame at a time, every one as soon as ``lead`` allows; None: as fast as they are taken.
+
+    Args:
+        books: keep only so many; the talker writes all of them.
+        tell: is told what is spoken when, just before its first frame is sent.
+    """
+    speech = _Speech(passages, out, line, session, lead, books, sleep, tap)
+    async with out:
+        async for item in passages:
+            if not line.wanted(item, passages):
+                continue
+            speech.go_on(item.generation)
+            if isinstance(item.data, TextEnd):
+                await speech.tail()
+                speech.text_ended()
+            else:
+                await speech.say(item.data, tell)
+
+
+class _Speech:
+    """What `talk` knows from one clause to the next."""
+
+    def __init__(
+        self,
+        passages: Channel[Frame[Passage | TextEnd]],
+        out: Channel[Frame[Codes]],
+        line: Line,
+        session: Session,
+        lead: Lead | None,
+        books: int | None,
+        sleep: Callable[[float], Awaitable[None]],
+        tap: Tap[Codes] | None,
+    ) -> None:
+        self.score: Score | None = None
+        "Of the newest clause of this text, while it is wanted."
+        self._passages, self._out, self._line, self._session = passages, out, line, session
+        self._lead, self._books, self._sleep, self._tap = lead, books, sleep, tap
+        self._frame_ms = session.descriptor.frame_ms
+        self._generation: int | None = None
+        self._n_frames = self._number = self._seq = 0
+        self._fresh = True
+
+    def go_on(self, generation: int) -> None:
+        """Something of ``generation`` is there."""
+        now_s = self._line.clock()
+        if generation != self._generation:
+            self._generation, self._n_frames, self._number = generation, 0, 0
+            self.text_ended()
+            if self._lead:
+                self._lead.restart()
+        elif self._lead:
+            self._lead.resume(now_s)
+
+    def text_ended(self) -> None:
+        """The talker shall forget what it said."""
+        self.score, self._fresh = None, True
+
+    async def say(self, passage: Passage, tell: Callable[[TalkEvent], None]) -> None:
+        """All frames of a clause, as long as they are wanted."""
+        self.score, first = passage.score, self._n_frames
+        began = PassageBegan(
+            self._generation or 0, self._number, passage.text, first * self._frame_ms, self._times(passage)
+        )
+        self._number += 1
+        for frame in range(passage.score.n_frames):
+            codes = await self._make(frame)
+            if codes is None:
+                self._passages.drop("stale")
+                return
+            if frame == 0:
+                tell(began)
+            await self._send(codes)
+        tell(PassageEnded(began.generation, began.number, self._n_frames * self._frame_ms))
+
+    async def tail(self) -> None:
+        """Silence behind a text that has ended, if it was wanted to its end."""
+        if self.score is None:
+            return
+        last = self.score.n_frames
+        for frame in range(last, last + self.score.frames_short_of(END_PAUSE_S)):
+            codes = await self._make(frame)
+            if codes is None:
+                return
+            await self._send(codes)
+
+    async def _make(self, frame: int) -> Codes | None:
+        """The codes of a frame when it is time for them; None where it is not wanted any more."""
+        line, clock = self._line, self._line.clock
+        assert self.score is not None
+        if self._lead:
+            wait_s = self._lead.wait_s(clock())
+            if wait_s > 0:
+                await self._sleep(wait_s)
+        if self._stale():
+            return None
+        due_s = self._lead.due_s(clock()) if self._lead else clock()
+        began_s = clock()
+        codes: Codes = await self._session.talk("talk", Moment(self.score, frame), due_s, fresh=self._fresh)
+        self._fresh = False
+        line.statistics.stage("talk").add(clock() - began_s)
+        return None if self._stale() else codes
+
+    async def _send(self, codes: Codes) -> None:
+        now_s = self._line.clock()
+        # What is made ahead of its time is new; what is late is as old as it is late.
+        born_s = min(now_s, self._lead.due_s(now_s)) if self._lead else now_s
+        if self._books is not None:
+            codes[:, self._books :] = -1
+        self._line.statistics.codes.add(codes)
+        generation = self._generation or 0
+        frame = Frame(codes, self._seq, generation, born_s, now_s, books=self._books)
+        if self._tap:
+            self._tap(frame)
+        await self._out.send(frame)
+        self._seq += 1
+        self._n_frames += 1
+        if self._lead:
+            self._lead.wrote(self._line.clock())
+
+    def _stale(self) -> bool:
+        if self._line.generation.is_stale(self._generation or 0):
+            self.score = None  # a clause that was cancelled does not end
+            return True
+        return False
+
+    def _times(self, passage: Passage) -> tuple[WordTime, ...]:
+        """Exact: the slots are ours, and the clause begins with the next frame."""
+        origin_ms = self._n_frames * self._frame_ms
+        score, (phonemes, places) = passage.score, joined(passage.words)
+
+        def at_ms(symbol: int) -> float:
+            return round(origin_ms + 1000 * score.begins_s(symbol), 6)  # floats would show 34.99999999999999
+
+        found = []
+        for word, place in zip(passage.words, places, strict=True):
+            inside = [i + 1 for i in place]  # behind the pause that every clause begins with
+            sounds = tuple(PhonemeTime(phonemes[i - 1], at_ms(i), at_ms(i + 1)) for i in inside)
+            start_ms, end_ms = at_ms(inside[0]), at_ms(inside[-1] + 1)
+            found.append(WordTime(word.text, word.start_char, word.end_char, start_ms, end_ms, sounds))
+        return tuple(found)
