@@ -51,6 +51,12 @@ def test_the_wheel_can_speak(wheel: list[str]) -> None:
     assert "sottovoce/stream/PROTOCOL.md" in wheel
 
 
+def test_the_wheel_has_the_page_and_nothing_of_its_workshop(wheel: list[str]) -> None:
+    shipped = {Path(name).name for name in wheel if name.startswith("sottovoce/clients/web/")}
+    workshop = {"package.json", "jsconfig.json", "types.d.ts"}
+    assert shipped == {path.name for path in (ROOT / "clients" / "web").iterdir()} - workshop
+
+
 def test_every_dependency_has_a_lower_bound_and_a_reason() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     project = tomllib.loads(text)["project"]
