@@ -39,7 +39,7 @@ def clip_picture(name: str, sounds: Sequence[tuple[str, Pcm]], path: Path) -> No
     top, peak = float(mels[0].max()), float(np.abs(pieces[0][1]).max()) or 1.0
     seconds = len(pieces[0][1]) / RATE_HZ
     size = (11, 1.5 * len(pieces) + 0.5)
-    figure, axes = pyplot.subplots(len(pieces), 2, figsize=size, squeeze=False, sharex=True)
+    figure, axes = pyplot.subplots(len(pieces), 2, figsize=size, squeeze=False, sharex=True, layout="constrained")
     for (label, pcm), mel, (left, right) in zip(pieces, mels, axes, strict=True):
         left.plot(np.arange(len(pcm)) / RATE_HZ, pcm, linewidth=0.4, color="0.2")
         left.set_ylim(-1.1 * peak, 1.1 * peak)
@@ -52,7 +52,6 @@ def clip_picture(name: str, sounds: Sequence[tuple[str, Pcm]], path: Path) -> No
     for axis in axes[-1]:
         axis.set_xlabel("s")
     figure.suptitle(name, fontsize=9)
-    figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
     pyplot.close(figure)
