@@ -156,6 +156,7 @@ def _parser() -> ArgumentParser:
     serve.add_argument("--key", type=path, metavar="PEM")
     serve.add_argument("--origin", action="append", default=[], metavar="URL",
                        help="a page of another site that may use it, as https://example.org; may be repeated")  # fmt: skip
+    serve.add_argument("--lexicon", type=path, metavar="FILE", help="words that its voices pronounce otherwise")
     add_engine(serve)
 
     load = commands.add_parser("load")  # no help: a tool for those who run a server
@@ -263,6 +264,7 @@ def _serve(arguments: Namespace) -> None:
             certificate=arguments.cert,
             key=arguments.key,
             origins=tuple(arguments.origin),
+            lexicon=arguments.lexicon,
         )
     )
 

@@ -15,6 +15,7 @@ from sottovoce.stream.errors import ServeError, UsageError
 from .engines import EngineOptions, make_engine
 from .interrupts import run
 from .pipes import say, tell
+from .speakers import add_speakers
 
 TOKEN_VARIABLE = "SOTTOVOCE_TOKEN"
 PORT = 8765
@@ -40,6 +41,8 @@ class ServeOptions:
     certificate: Path | None = None
     key: Path | None = None
     origins: tuple[str, ...] = ()
+    lexicon: Path | None = None
+    "Words that are pronounced otherwise."
 
 
 def serve(options: ServeOptions) -> None:
@@ -66,7 +69,7 @@ def serve(options: ServeOptions) -> None:
         tls.check()
     listening = _listen(options.host, options.port)
     with listening:
-        engine = make_engine(options.engine, options.rows)
+        engine, speakers = add_speakers(make_engine(options.engine, options.rows), options.engine, options.lexicon)
         local = is_local(options.host)
         rules = Rules(
             token=token,
@@ -74,7 +77,7 @@ def serve(options: ServeOptions) -> None:
             sessions_per_address=max(options.rows + 64, 64) if local else _STRANGERS_SESSIONS,
         )
         server_options = server.ServerOptions(
-            Limits(sessions=options.rows), rules, web=WEB if WEB.is_dir() else None, tls=tls
+            Limits(sessions=options.rows), rules, speakers=speakers, web=WEB if WEB.is_dir() else None, tls=tls
         )
         scheme = "http" if tls is None else "https"
         host = f"[{options.host}]" if ":" in options.host else options.host
@@ -82,6 +85,8 @@ def serve(options: ServeOptions) -> None:
 
         def ready() -> None:
             say(f"sottovoce serves {engine.descriptor.preset} at {place} with {options.rows} rows; Ctrl-C ends it")
+            if speakers is not None:
+                say(f"it speaks as {', '.join(speakers.names)}")
             if tls is None and not local:
                 tell("note: on other machines browsers give a microphone to pages of https only; see --cert and --key")
 

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from .client_messages import Start, Update
 from .clock import Clock, monotonic
-from .errors import EngineStopped, NoSlot, PacketError, ProtocolError, SottovoceError
+from .errors import EngineStopped, NoSlot, PacketError, ProtocolError, SottovoceError, UsageError
 from .incoming import Incoming
 from .loop import EngineLoop
 from .loss import GilbertLoss
@@ -203,7 +203,8 @@ class Call:
         session, descriptor = self._session, row.descriptor
         session.accept(descriptor.delay_ms, self._clock())
         wire_hz = session.rate_hz(start.in_)
-        incoming = Incoming(start, wire_hz, descriptor.rate_hz, session.generation, self._took)
+        most_chars = self._service.limits.text_chars
+        incoming = Incoming(start, wire_hz, descriptor.rate_hz, session.generation, self._took, most_chars)
         self._statistics.watch(incoming.channel)
         outgoing = Outgoing(session, descriptor, self._meter, self._wake.set, self._clock)
         dial = Dial(descriptor.books, start.books)
@@ -233,6 +234,8 @@ class Call:
             self._session.finish()
         except (ProtocolError, PacketError) as error:
             await self._fail("bad_message", str(error))
+        except UsageError as error:  # a text that is too long
+            await self._fail("unsupported", str(error))
         except SottovoceError as error:
             logger.error("session %s: %s", self._name, error)
             await self._fail("internal", str(error))

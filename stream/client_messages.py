@@ -56,7 +56,9 @@ class Start:
     out: Format = field(default_factory=Format)
     "What it wants to get."
     voice: Name | None = None
-    "Of mode speak; one of ``hello.voices``."
+    "Of mode speak; one of ``hello.voices``; None: the first."
+    speed: Annotated[float, Range(0.25, 4)] | None = None
+    "Of mode speak: times the pace; None: 1."
     books: Books | None = None
     "Codebooks to send; None: all."
     frames_per_packet: Annotated[int, Range(1, 255)] = 1

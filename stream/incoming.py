@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
 from .channel import Channel, Policy
@@ -25,18 +26,28 @@ class Incoming:
     """
 
     def __init__(
-        self, start: Start, wire_hz: int, codec_hz: int, generation: Generation, took: Callable[[float], None]
+        self,
+        start: Start,
+        wire_hz: int,
+        codec_hz: int,
+        generation: Generation,
+        took: Callable[[float], None],
+        most_chars: int = 4000,
     ) -> None:
-        """``took`` is told, in milliseconds, whatever has been done with."""
+        """``took`` is told, in milliseconds, whatever has been done with; ``most_chars`` is how much text may wait."""
         policy: Policy = "drop_oldest" if start.live and start.mode != "speak" else "refuse"
         self.channel: Channel[MediaArrived | TextArrived] = Channel(_MOST_WAITING, policy, "said")
         self._start = start
         self._rates_hz = wire_hz, codec_hz
         self._generation = generation
         self._took = took
+        self._most_chars = most_chars
+        self._waiting_chars: Counter[int] = Counter()  # by generation
 
     async def put(self, event: MediaArrived | TextArrived) -> None:
-        """Take what arrived; never waits. Raises ProtocolError: too many small pieces wait already."""
+        """Take what arrived; never waits. Raises ProtocolError: too much waits already."""
+        if isinstance(event, TextArrived):
+            self._count(event)
         try:
             await self.channel.send(event)
         except ChannelFull:
@@ -71,8 +82,21 @@ class Incoming:
     async def texts(self) -> AsyncIterator[TextArrived]:
         """Pieces of text, and the words to speak them."""
         async for said in self.channel:
-            if isinstance(said, TextArrived) and not self._generation.is_stale(said.generation):
-                yield said
+            if isinstance(said, TextArrived):
+                if not self._generation.is_stale(said.generation):
+                    yield said
+                self._waiting_chars[said.generation] -= len(
+                    said.text or ""
+                )  # it is in hand until the next one is wanted
+
+    def _count(self, event: TextArrived) -> None:
+        """Text of older generations waits for nothing. Raises ProtocolError: there is no room for this one."""
+        waiting = self._waiting_chars[event.generation] + len(event.text or "")
+        if waiting > self._most_chars:
+            raise ProtocolError(
+                "overrun", f"more than {self._most_chars} characters wait to be spoken; send them as they are heard"
+            )
+        self._waiting_chars = Counter({event.generation: waiting})
 
     async def _wanted(self) -> AsyncIterator[MediaArrived]:
         async for said in self.channel:

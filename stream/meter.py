@@ -33,9 +33,9 @@ class Meter:
 
     def begin(self, mode: str, live: bool) -> None:
         """The session has its row."""
-        self._mode, self._timed = mode, live
+        self._mode, self._timed = mode, live or mode == "speak"
         self._metrics.open.labels(mode).inc()
-        if live:
+        if self._timed:
             self._metrics.continuities.watch(self.playout)
 
     def arrived(self, now_s: float) -> None:
@@ -52,6 +52,10 @@ class Meter:
         self.first_audio.heard(pcm, self._statistics.descriptor.rate_hz)
         if self._timed:
             self.playout.add(now_s, due_s)
+
+    def spoken(self, now_s: float, due_s: float) -> None:
+        """Sound of a talker is ready that was due at ``due_s``."""
+        self.playout.add(now_s, due_s)
 
     def codes(self, now_s: float) -> None:
         """Codes, or sound, are ready."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from .clock import Clock
 from .descriptor import Descriptor
+from .first_audio import FirstAudio
 from .frames import Frame, Pcm
 from .meter import Meter
 from .packet import shape
@@ -39,6 +40,7 @@ class Outgoing:
         self._outbox = session.outbox
         self._start = session.start
         self._form = session.start.out
+        self._speaks = session.start.mode == "speak"
         self._wire_hz = session.rate_hz(session.start.out)
         self._descriptor = descriptor
         self._meter = meter
@@ -55,6 +57,17 @@ class Outgoing:
         self._meter.sound(self._clock(), frame.born_s, frame.data)
         await self._send_pcm(self._resampler.push(frame.data), Flag.CONCEALED if frame.concealed else NO_FLAGS)
 
+    async def speech(self, frame: Frame[Pcm]) -> None:
+        """Send sound of a talker; waits for room. A sink for `speech.speak`, which itself watches over `first_audio`."""
+        self._begin(frame.generation)
+        self._meter.spoken(self._clock(), frame.born_s)
+        await self._send_pcm(self._resampler.push(frame.data), NO_FLAGS)
+
+    @property
+    def first_audio(self) -> FirstAudio:
+        """What the wait for the first sound is made of."""
+        return self._meter.first_audio
+
     async def packet(self, packed: bytes) -> None:
         """Send a code packet. A sink for the pipelines."""
         self._begin(self._session.generation.current)
@@ -66,7 +79,7 @@ class Outgoing:
         """Send the rest, if there is one, and the word that nothing follows."""
         self._begin(self._session.generation.current)
         if self._form.kind == "pcm":
-            if not self._start.live:
+            if self._speaks or not self._start.live:
                 await self._send_pcm(self._resampler.finish(), NO_FLAGS)
             await self._send(Kind.PCM, b"", 0, 0, Flag.LAST)
 
@@ -92,6 +105,8 @@ class Outgoing:
         while not self._outbox.has_room and not self._session.ended_by:
             self._room.clear()
             await self._room.wait()
+            if self._speaks:  # who listens has stopped, or is slow; its clock begins anew
+                self._meter.playout.restart()
         assert self._generation is not None
         began, self._position = self._position, self._position + n_samples
         media = Media(

@@ -106,7 +106,7 @@ class Session:
         limits, frame_ms = self.hello.limits, self.hello.codec.frame_ms
         least = max(limits.least_lead_ms, LEAST_LEAD_FRAMES * frame_ms * start.frames_per_packet)
         lead_ms = min(max(start.lead_ms, least), max(limits.lead_ms, least))
-        self.outbox = Outbox(lead_ms, max(lead_ms, least), start.live)
+        self.outbox = Outbox(lead_ms, max(lead_ms, least), start.live and start.mode != "speak")
         self._moved_s = now_s
         self.say(Started(0, delay_ms, lead_ms))
 
@@ -229,6 +229,8 @@ class Session:
             raise ProtocolError("unsupported", "codes in and codes out leave nothing to do")
         if (start.in_.kind, start.out.kind) != ("pcm", "pcm") and start.loss > 0:
             raise ProtocolError("unsupported", "loss is simulated between pcm and pcm only")
+        if start.mode == "speak" and start.voice not in (None, *hello.voices):
+            raise ProtocolError("bad_message", f"start.voice must be one of {', '.join(hello.voices)}")
         if start.books is not None and start.books > hello.codec.books:
             raise ProtocolError("bad_message", f"start.books must be 1 to {hello.codec.books}")
         if start.in_.kind == "codes" and start.model_hash is None:

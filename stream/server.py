@@ -10,7 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,10 +20,9 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from . import metrics
+from . import elevenlabs, metrics, openai_speech, speak_mode
 from .call import Call, Service
 from .engine import Engine
 from .errors import EngineStopped
@@ -33,7 +32,10 @@ from .loop import EngineLoop
 from .messages import PATH
 from .metrics import Metrics
 from .modes import MODES, Mode
+from .page import Page
 from .server_messages import PROTOCOL, Limits
+from .speakers import Speakers
+from .talk_work import Manner, Moment, Reading
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,8 @@ class ServerOptions:
     "``sessions`` is filled in: the engine's rows."
     rules: Rules = field(default_factory=Rules)
     modes: Mapping[str, Mode] = field(default_factory=lambda: MODES)
-    voices: tuple[str, ...] = ()
+    speakers: Speakers | None = None
+    "Where the engine talks: they bring the mode ``speak``, and the addresses that speak."
     web: Path | None = None
     "Folder of the page at ``/``."
     routes: tuple[BaseRoute, ...] = ()
@@ -75,13 +78,16 @@ async def serve(
     """
     with listening:
         async with EngineLoop(engine) as loop:
-            await warm_up(loop)
+            await warm_up(loop, talks=options.speakers is not None)
             limits = replace(options.limits, sessions=loop.rows)
-            service = Service(loop, options.modes, limits, Metrics(loop), options.voices)
+            modes, names = dict(options.modes), tuple[str, ...]()
+            if options.speakers is not None:
+                modes["speak"], names = speak_mode.mode(options.speakers), options.speakers.names
+            service = Service(loop, modes, limits, Metrics(loop), names)
             await host(make_app(service, options), listening, limits, options.tls, ready)
 
 
-async def warm_up(loop: EngineLoop) -> None:
+async def warm_up(loop: EngineLoop, talks: bool = False) -> None:
     """Take every kind of step a few times, so that the first client waits for none of what happens once."""
     descriptor = loop.descriptor
     with loop.open() as row:
@@ -89,6 +95,9 @@ async def warm_up(loop: EngineLoop) -> None:
             mel = await row.step("mel", np.zeros(descriptor.frame_samples, np.float32), 0.0)
             codes = await row.step("encode", mel, 0.0)
             await row.step("vocode", await row.step("decode", codes, 0.0), 0.0)
+            if talks:
+                score = await row.talk("read", Reading("ə", Manner()), 0.0)
+                await row.talk("talk", Moment(score, 0), 0.0)
 
 
 def make_app(service: Service, options: ServerOptions) -> Starlette:
@@ -96,15 +105,28 @@ def make_app(service: Service, options: ServerOptions) -> Starlette:
     routes: list[BaseRoute] = [
         *options.routes,
         WebSocketRoute(PATH, partial(stream, service=service)),
+        *speaking(service, options.speakers),
         Route("/v1/models", partial(models, service=service, loaded_s=int(time.time()))),
-        Route("/v1/audio/voices", partial(voices, service=service)),
-        Route("/v1/audio/speech", no_speech, methods=["POST"]),
+        Route("/v1/audio/voices", partial(voices, speakers=options.speakers)),
         Route("/health", partial(health, service=service)),
         Route("/metrics", partial(prometheus, service=service)),
     ]
     if options.web is not None:
-        routes.append(Mount("/", StaticFiles(directory=options.web, html=True)))
+        routes.append(Mount("/", Page(options.web)))
     return Starlette(routes=routes, middleware=[Middleware(Guard, rules=options.rules, clock=service.clock)])
+
+
+def speaking(service: Service, speakers: Speakers | None) -> list[BaseRoute]:
+    """The addresses that speak, in the manner of others."""
+    if speakers is None:
+        return [Route(openai_speech.PATH, no_speech, methods=["POST"])]
+    stream = partial(elevenlabs.stream, service=service, speakers=speakers)
+    return [
+        Route(openai_speech.PATH, partial(openai_speech.speech, service=service, speakers=speakers), methods=["POST"]),
+        Route(elevenlabs.STREAM, stream, methods=["POST"]),
+        Route(elevenlabs.WHOLE, stream, methods=["POST"]),
+        WebSocketRoute(elevenlabs.INPUT, partial(elevenlabs.stream_input, service=service, speakers=speakers)),
+    ]
 
 
 # ---- the native protocol ---------------------------------------------------------------------------------------
@@ -156,21 +178,20 @@ class _Socket:
 
 
 async def models(request: Request, service: Service, loaded_s: int) -> Response:
-    """``GET /v1/models``, as OpenAI has it: the codec. ``created`` is when this server loaded it."""
+    """``GET /v1/models``, as OpenAI has it: the codec, and a talker if there is one. ``created`` is when they were loaded."""
     descriptor = service.loop.descriptor
-    model = {
-        "id": descriptor.preset,
-        "object": "model",
-        "created": loaded_s,
-        "owned_by": "sottovoce",
-        "model_hash": descriptor.model_hash,
-    }
-    return JSONResponse({"object": "list", "data": [model]})
+    common = {"object": "model", "created": loaded_s, "owned_by": "sottovoce", "model_hash": descriptor.model_hash}
+    names = [descriptor.preset]
+    if service.voices:
+        names.append(openai_speech.model_name(descriptor.preset))
+    return JSONResponse({"object": "list", "data": [{"id": name, **common} for name in names]})
 
 
-async def voices(request: Request, service: Service) -> Response:
-    """``GET /v1/audio/voices``: those that can speak here."""
-    return JSONResponse({"voices": list(service.voices)})
+async def voices(request: Request, speakers: Speakers | None) -> Response:
+    """``GET /v1/audio/voices``: those that can speak here, by name, and what is known of them."""
+    if speakers is None:
+        return JSONResponse({"voices": []})
+    return JSONResponse({"voices": list(speakers.names), "about": [asdict(voice) for voice in speakers.voices]})
 
 
 async def no_speech(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""A whole conversation of the other kind: text in, sound or packets out. Also the server's mode ``speak``.
+"""A whole conversation of the other kind: text in, sound or packets out.
 
 read -> talk -> decode -> vocode -> sink, each in a task of its own, joined by channels of one frame: a sink that is slow, as
 one is that plays, holds back everything up to who writes the text.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TaskGroup
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,17 +20,13 @@ from .frames import Codes, Frame, Mel, Pcm
 from .generation import Generation
 from .lead import Lead
 from .loop import Session
-from .modes import Job, Mode
-from .packer import Dial, Packer
+from .packer import Packer
 from .pipeline import WAITING_FRAMES, PacketSink, Sink, Taps, _first_error
-from .reader import Reader
-from .server_messages import SegmentEnd, SegmentStart, Word
-from .server_messages import Words as WordsTold
 from .session_events import TextArrived
 from .stages import Line, Wire
 from .statistics import Statistics
-from .talk import MOST_CHARS, Passage, PassageBegan, TalkEvent, TextEnd, Words, read, talk
-from .talk_work import Manner, Voice, voice_number
+from .talk import MOST_CHARS, Passage, TalkEvent, TextEnd, Words, read, talk
+from .talk_work import Manner
 
 LEAD_MS = 300.0
 
@@ -143,49 +139,3 @@ def _talk(
     talking = talk(passages, codes, line, session, lead, speech.books, told, context.sleep, context.taps.codes)
     tasks.create_task(talking, name="talk")
     return codes
-
-
-# ---- the server's mode ---------------------------------------------------------------------------------------------
-
-
-def mode(voices: tuple[Voice, ...], readers: Mapping[str, Reader], most_chars: int) -> Mode:
-    """The mode ``speak`` for a server whose engine talks.
-
-    Args:
-        voices: of the engine.
-        readers: by language (``en-US``, ``en-GB``), for every voice's.
-        most_chars: in a text.
-    """
-
-    async def speak_job(job: Job) -> None:
-        """Raises UsageError: there is no such voice, or the text is too long."""
-        start, outgoing = job.start, job.outgoing
-        number = voice_number(voices, start.voice)
-        descriptor = job.row.descriptor
-        speech = Speech(Manner(number), max(start.lead_ms, 2 * descriptor.frame_ms), start.books, most_chars)
-        reader = readers[voices[number].language]
-        context = Context(job.row, reader, job.statistics, job.generation, job.clock, taps=outgoing.taps)
-        if start.out.kind == "pcm":
-            await speak(job.incoming.texts(), outgoing.sound, speech, context, _teller(job))
-        else:
-            packer = Packer(descriptor, Dial(descriptor.books, start.books), start.frames_per_packet, start.redundancy)
-            await write(job.incoming.texts(), outgoing.packet, packer, speech, context, _teller(job))
-        await outgoing.last()
-
-    return speak_job
-
-
-def _teller(job: Job) -> Tell:
-    """Tells the client."""
-
-    def tell(event: TalkEvent) -> None:
-        generation = event.generation & 0xFFFF
-        if not isinstance(event, PassageBegan):
-            job.session.say(SegmentEnd(generation, event.number, event.end_ms))
-            return
-        job.session.say(SegmentStart(generation, event.number, event.start_ms, event.text))
-        if job.start.words and event.words:
-            words = tuple(Word(word.text[:200], word.start_ms, word.end_ms) for word in event.words)
-            job.session.say(WordsTold(generation, event.number, words))
-
-    return tell

@@ -71,6 +71,8 @@ class PassageBegan:
     "Counts the clauses of a generation."
     text: str
     start_ms: float
+    end_ms: float
+    "Of its last frame, the pause behind it included."
     words: tuple[WordTime, ...]
 
 
@@ -278,7 +280,12 @@ class _Speech:
         """All frames of a clause, as long as they are wanted."""
         self.score, first = passage.score, self._n_frames
         began = PassageBegan(
-            self._generation or 0, self._number, passage.text, first * self._frame_ms, self._times(passage)
+            self._generation or 0,
+            self._number,
+            passage.text,
+            start_ms=first * self._frame_ms,
+            end_ms=(first + passage.score.n_frames) * self._frame_ms,
+            words=self._times(passage),
         )
         self._number += 1
         for frame in range(passage.score.n_frames):

@@ -29,7 +29,9 @@ from sottovoce.stream.loop import EngineLoop, Session
 from sottovoce.stream.reader import Reader
 from sottovoce.stream.server_messages import Cancelled, SegmentEnd, SegmentStart, Words
 from sottovoce.stream.session_events import TextArrived
-from sottovoce.stream.speech import Context, Speech, mode, speak
+from sottovoce.stream.speak_mode import mode
+from sottovoce.stream.speakers import Speakers
+from sottovoce.stream.speech import Context, Speech, speak
 from sottovoce.stream.spoken import joined
 from sottovoce.stream.stages import Line
 from sottovoce.stream.statistics import Statistics
@@ -460,7 +462,7 @@ def locally(text: str, manner: Manner) -> bytes:
 
 def test_the_server_speaks_tells_words_and_is_cancelled() -> None:
     expected = locally("Oh, I see. Yes.", Manner(voice=1))
-    speaking = mode(ENGINE.voices, {"en-US": Speller(), "en-GB": Speller()}, 1000)  # type: ignore[dict-item]
+    speaking = mode(Speakers(ENGINE.voices, {"en-US": Speller(), "en-GB": Speller()}, 1000))
 
     async def use(service: fake_socket.Service, _: FakeSocket, __: asyncio.Task[None]) -> None:
         service = dataclasses.replace(service, modes={"speak": speaking}, voices=("ann", "joe"))

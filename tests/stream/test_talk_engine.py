@@ -19,7 +19,9 @@ from sottovoce.stream.loop import EngineLoop
 from sottovoce.stream.packer import Dial, Packer
 from sottovoce.stream.server_messages import Cancelled, Words
 from sottovoce.stream.session_events import TextArrived
-from sottovoce.stream.speech import Context, Speech, mode, speak, write
+from sottovoce.stream.speak_mode import mode
+from sottovoce.stream.speakers import Speakers
+from sottovoce.stream.speech import Context, Speech, speak, write
 from sottovoce.stream.spoken import Spoken, shortened
 from sottovoce.stream.statistics import Statistics
 from sottovoce.stream.talk import PassageBegan, PassageEnded, TalkEvent
@@ -187,7 +189,7 @@ def test_cancelling_while_the_first_clause_is_read_says_nothing_of_it(cancel_s: 
 
 
 def test_without_credit_a_cancel_is_heard_and_the_next_text_spoken_at_once() -> None:
-    speaking = mode(ENGINE.voices, {"en-US": Speller(), "en-GB": Speller()}, 1000)  # type: ignore[dict-item]
+    speaking = mode(Speakers(ENGINE.voices, {"en-US": Speller(), "en-GB": Speller()}, 1000))
 
     async def use(service: fake_socket.Service, socket: FakeSocket, call: asyncio.Task[None]) -> None:
         socket.say(Start("speak", out=Format("pcm", "f32le"), words=True, lead_ms=300))

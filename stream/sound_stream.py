@@ -1,0 +1,120 @@
+"""Sound as the bytes of a file that is read while it is written: its length is not known when it begins.
+
+Opus and FLAC are libsndfile's, through soundfile, which the package needs anyway.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Protocol
+
+import numpy as np
+import soundfile
+
+from .frames import Pcm
+from .resample import Resampler
+from .samples import to_bytes
+
+CONTENT_TYPES = {"pcm": "audio/pcm", "wav": "audio/wav", "flac": "audio/flac", "opus": "audio/ogg"}
+"""What there is, and what HTTP calls it."""
+PAGE_MS = 80.0
+"""How much sound one page of Ogg holds: what a listener to Opus waits for."""
+_CODED = {"flac": ("FLAC", "PCM_16"), "opus": ("OGG", "OPUS")}
+_SET_OGG_PAGE_LATENCY_MS = 0x1302  # libsndfile's SFC_SET_OGG_PAGE_LATENCY_MS
+_UNKNOWN = 0xFFFFFFFF
+
+
+class _File(Protocol):
+    def write(self, pcm: Pcm) -> bytes: ...
+
+    def close(self) -> bytes: ...
+
+
+class SoundStream:
+    """Sound in at one rate, bytes of a file out at another."""
+
+    def __init__(self, form: str, in_hz: int, out_hz: int) -> None:
+        """``form`` is a key of `CONTENT_TYPES`. Raises ValueError: soxr cannot convert between the rates."""
+        self._resampler = Resampler(in_hz, out_hz, "live")
+        self._file: _File = _Coded(*_CODED[form], out_hz) if form in _CODED else _Plain(form, out_hz)
+
+    def push(self, pcm: Pcm) -> bytes:
+        """The bytes that follow, for float32 [n] more of sound; often none."""
+        return self._file.write(self._resampler.push(pcm))
+
+    def finish(self) -> bytes:
+        """The rest. Push nothing after it."""
+        return self._file.write(self._resampler.finish()) + self._file.close()
+
+
+def wav_header(rate_hz: int) -> bytes:
+    """Of mono 16-bit sound of unknown length: readers take it to last as long as something comes."""
+    form = struct.pack("<IHHIIHH", 16, 1, 1, rate_hz, 2 * rate_hz, 2, 16)
+    return struct.pack("<4sI4s", b"RIFF", _UNKNOWN, b"WAVE") + b"fmt " + form + struct.pack("<4sI", b"data", _UNKNOWN)
+
+
+class _Plain:
+    """16-bit samples, with a WAV header before them or without."""
+
+    def __init__(self, form: str, rate_hz: int) -> None:
+        self._header = wav_header(rate_hz) if form == "wav" else b""
+
+    def write(self, pcm: Pcm) -> bytes:
+        data, self._header = self._header + to_bytes(pcm, "s16le"), b""
+        return data
+
+    def close(self) -> bytes:
+        data, self._header = self._header, b""
+        return data
+
+
+class _Coded:
+    """A file of libsndfile's, taken from its hands as it grows."""
+
+    def __init__(self, form: str, coding: str, rate_hz: int) -> None:
+        self._tape = _Tape()
+        self._file = soundfile.SoundFile(self._tape, "w", rate_hz, 1, coding, format=form)
+        if form == "OGG":  # by default a page is a second long; soundfile has no public name for this
+            page_ms = soundfile._ffi.new("double *", PAGE_MS)
+            soundfile._snd.sf_command(self._file._file, _SET_OGG_PAGE_LATENCY_MS, page_ms, 8)
+
+    def write(self, pcm: Pcm) -> bytes:
+        self._file.write(np.clip(pcm, -1, 1))
+        return self._tape.take()
+
+    def close(self) -> bytes:
+        self._file.close()
+        return self._tape.take()
+
+
+class _Tape(io.RawIOBase):
+    """A file that can only grow: what libsndfile goes back to, to put lengths and sums into a header, has been sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._new = bytearray()
+        self._at = self._end = 0
+
+    def take(self) -> bytes:
+        """What was written since."""
+        data = bytes(self._new)
+        self._new.clear()
+        return data
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        if self._at == self._end:
+            self._new += data
+            self._end += len(data)
+        self._at += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._end}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def seekable(self) -> bool:
+        return True
