@@ -271,8 +271,12 @@ def test_after_a_cancel_nothing_of_the_old_is_heard_however_long_the_server_goes
             await page.evaluate("document.querySelector('#text').value = 'Say something long.'")
             await page.click("#key")
             await page.until("document.querySelector('#meter-out .meter-number').textContent.endsWith('dBFS')")
+            await page.evaluate(
+                "(window.shown = [], new MutationObserver(() => shown.push(document.querySelector('#status').textContent))"
+                ".observe(document.querySelector('#status'), {childList: true, characterData: true, subtree: true}))"
+            )
             await page.press("Escape")
-            await page.until("document.querySelector('#status').textContent.includes('what was heard')")
+            await page.until("shown.some((line) => line.includes('what was heard'))")  # until the new sound plays
             await page.until("document.body.dataset.state === 'off' && !document.body.hasAttribute('data-busy')")
             heard, _ = await saved(page, tmp_path)
             before = walk(heard, old)
