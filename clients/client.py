@@ -8,6 +8,7 @@
 
         client = Client("ws://127.0.0.1:8765")
         heard = [block async for block in client.loopback(said(), rate_hz, books=4)]
+        spoken = [block async for block in client.speak("Good morning.", voice="heart")]
 
 Where the server does not answer, or has no row free, it tries again, ever slower, and gives up after ``patience_s`` with one
 line that says why.
@@ -151,6 +152,48 @@ class Client:
             with suppress(asyncio.CancelledError, Exception):
                 await pumping
 
+    async def speak(
+        self,
+        text: str | AsyncIterable[str],
+        *,
+        voice: str | None = None,
+        speed: float | None = None,
+        books: int | None = None,
+        rate_hz: int | None = None,
+        lead_ms: float = 2000.0,
+    ) -> AsyncIterator[Pcm]:
+        """``text``, or its pieces as they are written, spoken: blocks of sound, float32 [n] in [-1, 1].
+
+        Args:
+            voice: of ``hello().voices``; None: the first.
+            speed: 1 is the voice's own; None: that.
+            books: codebooks that are decoded; None: all.
+            rate_hz: of the sound; None: the codec's.
+            lead_ms: how far the server goes ahead of what was taken from here.
+
+        At most ``hello().limits.text_chars`` may wait to be spoken: longer texts come in pieces, as they are spoken.
+
+        Raises:
+            ConnectionFailed, ProtocolError, UsageError, and whatever ``text`` raises.
+        """
+        form = Format("pcm", "f32le", rate_hz)
+        start = Start("speak", form, form, voice=voice, speed=speed, books=books, live=False, lead_ms=lead_ms)
+        async with self.talk(start) as talk:
+            writing = asyncio.create_task(_write(talk, text))
+            try:
+                async for heard in talk:
+                    if len(heard.pcm):
+                        yield heard.pcm
+                await writing
+            except ConnectionFailed:
+                if writing.done():
+                    await writing  # where the text broke off, its error is the cause
+                raise
+            finally:
+                writing.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await writing
+
     async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until it works, it cannot work, or the patience is over."""
         began_s, pause_s = self.clock(), _FIRST_PAUSE_S
@@ -217,6 +260,22 @@ class Client:
 
 class _Hopeless(ConnectionFailed):
     """It would be the same the next time."""
+
+
+async def _write(talk: Talk, text: str | AsyncIterable[str]) -> None:
+    """All of a text, whatever happens to it: who listens is told, and the session ended, where it breaks off."""
+    try:
+        if isinstance(text, str):
+            await talk.write(text)
+        else:
+            async for piece in text:
+                await talk.write(piece)
+        await talk.end()
+    except ConnectionFailed:
+        pass
+    except BaseException:
+        talk.abort()
+        raise
 
 
 async def _pump(source: AsyncIterable[Pcm], said: Channel[Pcm]) -> None:

@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from sottovoce.stream import messages, wire
-from sottovoce.stream.client_messages import Cancel, Credit, End, Start, Update
+from sottovoce.stream.client_messages import MOST_CHARS, Cancel, Credit, End, Start, Text, TextEnd, TextFlush, Update
 from sottovoce.stream.errors import ConnectionFailed
 from sottovoce.stream.frames import Pcm
 from sottovoce.stream.samples import from_bytes, to_bytes
@@ -89,6 +89,20 @@ class Talk:
     async def say_packet(self, packed: bytes, n_frames: int) -> None:
         """Send a code packet. Raises ConnectionFailed."""
         await self._say_media(Kind.CODES, packed, n_frames, n_frames * self.hello.codec.frame_samples)
+
+    async def write(self, text: str) -> None:
+        """Send a piece of text to be spoken; it need not end with a word. Raises ConnectionFailed."""
+        most = min(MOST_CHARS, self.hello.limits.text_chars)
+        for at in range(0, len(text), most):
+            await self._send(Text(text[at : at + most]))
+
+    async def flush_text(self) -> None:
+        """What was written shall be spoken now, even if no sentence has ended. Raises ConnectionFailed."""
+        await self._send(TextFlush())
+
+    async def end_text(self) -> None:
+        """The text is complete; another may follow. Raises ConnectionFailed."""
+        await self._send(TextEnd())
 
     async def end(self) -> None:
         """Nothing more is said; the rest is still to be heard. Raises ConnectionFailed."""

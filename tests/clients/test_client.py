@@ -25,6 +25,7 @@ from sottovoce.stream.wire import Kind
 from support import conversation
 from support.conversation import N, noise, tone
 from support.serving import health, serving, until_free
+from support.speaking import speaking
 
 F32 = Format("pcm", "f32le")
 
@@ -75,6 +76,51 @@ def test_ten_lines_give_the_samples_of_a_local_pipeline() -> None:
 
     np.testing.assert_array_equal(asyncio.run(main()), locally(pcm, Settings(books=3)))
     assert len([message for message in told if isinstance(message, Taken)]) > 10
+
+
+def test_a_text_is_spoken_alike_whole_and_in_pieces() -> None:
+    async def pieces() -> AsyncIterator[str]:
+        for letter in "Oh, I see. Yes.":
+            yield letter
+
+    async def main() -> None:
+        async with speaking() as place:
+            client = Client(f"ws://{place}")
+            hello = await client.hello()
+            whole = np.concatenate([pcm async for pcm in client.speak("Oh, I see. Yes.", voice=hello.voices[1])])
+            cut = np.concatenate([pcm async for pcm in client.speak(pieces(), voice=hello.voices[1])])
+            other = np.concatenate([pcm async for pcm in client.speak("Oh, I see. Yes.", voice=hello.voices[0])])
+            assert len(whole) % hello.codec.frame_samples == 0
+            assert np.abs(whole).max() > 0
+            np.testing.assert_array_equal(cut, whole)
+            assert len(other) != len(whole) or (other != whole).any()
+
+    asyncio.run(main())
+
+
+def test_what_the_writer_of_a_text_raises_comes_out_and_no_row_stays() -> None:
+    async def pieces() -> AsyncIterator[str]:
+        yield "Oh, I see."
+        raise LookupError("no more words")
+
+    async def main() -> None:
+        async with speaking(rows=1) as place:
+            with pytest.raises(LookupError, match="no more words"):
+                async for _ in Client(f"ws://{place}").speak(pieces()):
+                    pass
+            await until_free(place)
+
+    asyncio.run(main())
+
+
+def test_an_unknown_voice_is_told() -> None:
+    async def main() -> None:
+        async with speaking() as place:
+            with pytest.raises(Refused, match="one of ann, joe"):
+                async for _ in Client(f"ws://{place}").speak("Yes.", voice="nobody"):
+                    pass
+
+    asyncio.run(main())
 
 
 def test_an_empty_source_gives_nothing() -> None:
