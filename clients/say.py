@@ -14,6 +14,7 @@ from sottovoce.stream.clock import monotonic
 from sottovoce.stream.errors import UsageError
 from sottovoce.stream.first_audio import FirstAudio
 from sottovoce.stream.loop import EngineLoop
+from sottovoce.stream.packer import Dial
 from sottovoce.stream.reader import Reader
 from sottovoce.stream.session_events import TextArrived
 from sottovoce.stream.speech import LEAD_MS, Context, Speech, speak
@@ -99,8 +100,9 @@ def say_text(options: SayOptions, make_reader: Callable[[Path | None, Accent], C
         check_books(options.books, engine.descriptor)
         number = voice_number(engine.voices, options.voice)
         voice = engine.voices[number]
+        dial = Dial(engine.descriptor.books, options.books)
         # As fast as it is taken: a speaker takes it at its own pace.
-        speech = Speech(replace(options.manner, voice=number), lead_ms=None, books=options.books, most_chars=None)
+        speech = Speech(replace(options.manner, voice=number), lead_ms=None, dial=dial, most_chars=None)
         with (
             closing(make_reader(options.lexicon, "gb" if voice.language == "en-GB" else "us")) as reader,
             _ends(options, engine, heard) as ends,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import logging
 import os
@@ -84,6 +85,8 @@ def serve(options: ServeOptions) -> None:
         place = f"{scheme}://{host}:{listening.getsockname()[1]}"
 
         def ready() -> None:
+            gc.collect()
+            gc.freeze()  # or sessions wait while Python looks for garbage among the models and the dictionaries
             say(f"sottovoce serves {engine.descriptor.preset} at {place} with {options.rows} rows; Ctrl-C ends it")
             if speakers is not None:
                 say(f"it speaks as {', '.join(speakers.names)}")

@@ -118,8 +118,7 @@ class Call:
     async def _read(self) -> None:
         """Hand what comes to the session, and obey it."""
         while (message := await self._socket.receive()) is not None:
-            if pause_s := self._session.pause_s(self._clock()):
-                await asyncio.sleep(pause_s)
+            await asyncio.sleep(self._session.pause_s(self._clock()))  # without one too, the others get their turn
             await self._obey(self._session.receive(message, self._clock()))
         await self._obey(self._session.gone())
 

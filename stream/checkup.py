@@ -56,6 +56,8 @@ def examine(folder: Path) -> Iterator[tuple[str, Finding]]:
         if talker.exists():
             seen.add(talker)
             yield from _talker(folder, name, talker)
+        else:
+            yield talker.name, Finding("file", True, "there is none; nothing here speaks a text")
     for path in sorted(folder.glob("*-vocoder.safetensors")):
         if path.name.rsplit("-", 1)[0] not in names:
             yield path.name, _alone(path)

@@ -127,21 +127,22 @@ class Clauses:
 Cut = tuple[int, Border]
 WAIT: Cut = (0, Border.WORD)  # not known yet
 
-# A mark, what closes after it, and white space. Wide marks need no white space.
-CLOSERS = r"[\"'”’»)\]}*_`]*"
+# A mark, what closes after it, and white space. Wide marks need no white space. What repeats is taken whole, from its
+# start and nowhere else: a long run of dots must not be looked at from each of them.
+CLOSERS = r"[\"'”’»)\]}*_`]*+"
 MARK = re.compile(
-    rf"(?P<stop>(?:\.+|…)[!?]*|[!?]+[!?.]*)(?P<closers>{CLOSERS})(?=\s)"
-    rf"|(?P<pause>[,;:]{CLOSERS}|[ \t](?:[—–]+|--+)|—+|--+)(?=\s)"
-    r"|(?P<wide>[。！？｡؟।]++[」』”’）]*+)(?=[\s\S])"
+    rf"(?P<stop>(?:(?<!\.)\.++|…)[!?]*+|(?<![!?])[!?]++[!?.]*+)(?P<closers>{CLOSERS})(?=\s)"
+    rf"|(?P<pause>[,;:]{CLOSERS}|[ \t](?:[—–]++|--++)|(?<!—)—++|(?<!-)--++)(?=\s)"
+    r"|(?P<wide>(?<![。！？｡؟।])[。！？｡؟।]++[」』”’）]*+)(?=[\s\S])"
     r"|(?P<line>\n)"
 )
 SPACES = re.compile(r"\s*")
 WORD = re.compile(r"[\w'’-]*")
-LAST_WORD = re.compile(r"[\w.’'&-]+$")
+LAST_WORD = re.compile(r"(?<![\w.’'&-])[\w.’'&-]++$")
 INITIALS = re.compile(
     r"\W*(?:(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}|[^\W\d_])$"
 )  # the D of Ph.D., the S of U.S., the J of J. Smith
-LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d{1,3}$")
+LIST_NUMBER = re.compile(r"\s*+\d{1,3}")
 LIST_OPENER = re.compile(r"[-*+•>#|\d`~\"'“‘(\[]")
 WRAPPED_CHARS = 50  # a line as long as this was broken for its length
 CONNECTIVES = {
@@ -218,7 +219,7 @@ def _ends_sentence(before: str, stop: str, closers: str, following: str, known: 
     number = word in BEFORE_A_NUMBER
     perhaps = word in PERHAPS_LAST or (not word.isdigit() and INITIALS.match(word) is not None)
     if stop == ".":
-        if word in NEVER_LAST or LIST_NUMBER.search(before):
+        if word in NEVER_LAST or LIST_NUMBER.fullmatch(before, before.rfind("\n") + 1):
             return False
         if word.isalpha() and word.islower() and len(word) > 3 and not (closers or number or perhaps):
             return True
@@ -258,7 +259,7 @@ def _between_words(text: str, lengths: Lengths, final: bool) -> Cut | None:
 
 def _plain_around(text: str, space: int) -> bool:
     """Whether words of small letters alone stand on both sides, which no number, name or unit reaches across."""
-    before = LAST_WORD.search(text, max(space - LOOKAHEAD_CHARS, 0), space)
+    before = LAST_WORD.search(text[max(space - LOOKAHEAD_CHARS, 0) : space])
     return bool(before and before.group().isalpha() and before.group().islower() and text[space + 1].islower())
 
 

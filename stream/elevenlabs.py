@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from . import schema
+from .allowance import Allowance
 from .call import Service
 from .channel import Channel
 from .character_times import alignment
@@ -46,6 +47,7 @@ IDLE_S, MOST_IDLE_S = 20.0, 180.0
 """How long a client may say nothing, and may ask to."""
 MOST_CHARS = 10_000
 """In one text of `STREAM`."""
+MOST_SEED = 4_294_967_295
 _WAITING = 1024
 """Pieces of text."""
 _FORM = re.compile(r"(pcm|wav)_(\d{4,6})")
@@ -75,13 +77,14 @@ class _Asked:
     text: Annotated[str, Length(MOST_CHARS)]
     model_id: Name | None = None
     voice_settings: _Settings | None = None
+    seed: Annotated[int, Range(0, MOST_SEED)] | None = None
 
 
 def manner(speakers: Speakers, voice: str, settings: _Settings | None, seed: str | None) -> Manner:
     """Raises UsageError: no such voice, or a seed that is none."""
     number = speakers.number(voice)
-    if seed is not None and not re.fullmatch(r"\d{1,10}", seed, re.ASCII):
-        raise UsageError("seed must be a whole number from 0 to 4294967295")
+    if seed is not None and not (re.fullmatch(r"\d{1,10}", seed, re.ASCII) and int(seed) <= MOST_SEED):
+        raise UsageError(f"seed must be a whole number from 0 to {MOST_SEED}")
     speed = settings.speed if settings is not None and settings.speed is not None else 1.0
     return Manner(number, speed, seed=int(seed or 0))
 
@@ -110,7 +113,8 @@ async def stream(request: Request, service: Service, speakers: Speakers) -> Resp
     try:
         values = await read_json(request, service.limits.message_bytes)
         asked = schema.read(_Asked, values, "request")
-        how = manner(speakers, request.path_params["voice"], asked.voice_settings, query.get("seed"))
+        seed = query.get("seed") if asked.seed is None else str(asked.seed)
+        how = manner(speakers, request.path_params["voice"], asked.voice_settings, seed)
         form, rate_hz = output_format(query.get("output_format"), ("pcm", "wav"))
     except ClientDisconnect:
         return Response(status_code=400)  # to nobody
@@ -156,6 +160,7 @@ class _Conversation:
         self._speakers = speakers
         self._texts: Channel[TextArrived] = Channel(_WAITING, "wait", "said")
         self._waiting_chars = 0
+        self._allowance = Allowance(service.limits.messages_per_s, service.clock())
         self._spoken = asyncio.Event()  # there may be room for more text
         self._passages: deque[PassageBegan] = deque()  # told, and not yet heard
         self._n_samples = 0
@@ -172,7 +177,7 @@ class _Conversation:
         sound = SoundStream("pcm", service.loop.descriptor.rate_hz, rate_hz)
 
         async def sink(frame: Frame[Pcm]) -> None:
-            await self._tell(sound.push(frame.data))
+            await self._tell(await sound.push(frame.data))
             self._n_samples += len(frame.data)
 
         with counted_row(service.loop, service.metrics, "stream-input") as row:
@@ -180,7 +185,7 @@ class _Conversation:
                 listening = tasks.create_task(self._listen(first, idle_s), name="listen")
                 await self._speakers.say(self._said(), sink, row, how, service.clock, self._told)
                 listening.cancel()
-        await self._tell(sound.finish())
+        await self._tell(await sound.finish())
         await self._send({"audio": None, "isFinal": True})
         await self._websocket.close(1000)
 
@@ -210,13 +215,13 @@ class _Conversation:
         while self._waiting_chars >= self._service.limits.text_chars:
             self._spoken.clear()
             await self._spoken.wait()
-        self._waiting_chars += len(piece.text or "")
+        self._waiting_chars += _weight(piece)
         await self._texts.send(piece)
 
     async def _said(self) -> AsyncIterator[TextArrived]:
         async for piece in self._texts:
             yield piece
-            self._waiting_chars -= len(piece.text or "")
+            self._waiting_chars -= _weight(piece)
             self._spoken.set()
 
     async def _receive(self, idle_s: float) -> _Said:
@@ -226,6 +231,7 @@ class _Conversation:
                 message = self._take(await self._websocket.receive())
         except TimeoutError:
             raise ProtocolError("input_timeout_exceeded", f"nothing was heard of you for {idle_s:g} s") from None
+        await asyncio.sleep(self._allowance.wait_s(self._service.clock()))
         return schema.read(_Said, schema.parse(message, MOST_MESSAGE_CHARS), "message")
 
     def _take(self, message: Any) -> str:
@@ -259,6 +265,11 @@ class _Conversation:
                 await self._websocket.send_text(json.dumps(told, separators=(",", ":")))
         except TimeoutError:
             raise WebSocketDisconnect(1006) from None
+
+
+def _weight(piece: TextArrived) -> int:
+    """What it counts of ``text_chars``: a piece without a text takes room, too."""
+    return len(piece.text or " ")
 
 
 def _idle_s(asked: str | None) -> float:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import socket
 import ssl
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import State
 
 from .errors import ServeError
 from .server_messages import Limits
@@ -22,6 +28,10 @@ _LINGER_S = 5.0
 """What a client has for its side of a goodbye."""
 _SHUTDOWN_S = 3
 """The same when the server ends."""
+_LOOK_S = 0.25
+"""How often to look whether a client is gone that is not read."""
+_PIECE_BYTES = 1024
+"""What is parsed at once: tiny messages take milliseconds a kilobyte, and 256 of those may come together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,7 @@ async def host(
         tls.check()
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=_HttpProtocol,
         ws=_WebSocketProtocol,
         ws_max_size=limits.message_bytes,
         ws_per_message_deflate=False,  # codes and noise do not get smaller, and waiting for more costs time
@@ -91,12 +101,142 @@ class _Server(uvicorn.Server):
         self._ready()
 
 
+class _HttpProtocol(H11Protocol):
+    """uvicorn's, but an answer may break off, and ends with the server; a client that takes nothing loses its connection."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._inner, self.app = self.app, self._answer
+
+    def shutdown(self) -> None:
+        """The server ends."""
+        super().shutdown()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.abort()  # the application is told that its client is gone
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        cycle = self.cycle
+        await self._inner(scope, receive, send)
+        if cycle.response_complete:
+            self._watch(cycle)
+        elif cycle.response_started and not cycle.disconnected:
+            cycle.disconnected = True  # nothing more can be said; uvicorn would complain
+            self.transport.close()
+            self.loop.call_later(_LINGER_S, self.transport.abort)
+
+    def _watch(self, cycle: RequestResponseCycle, before: int | None = None) -> None:
+        """Until the last of an answer is taken; whoever takes none of it for a while is left."""
+        waiting = self.transport.get_write_buffer_size()
+        if waiting == before:
+            self.transport.abort()
+        elif waiting and self.cycle is cycle:
+            self.loop.call_later(_LINGER_S, self._watch, cycle, waiting)
+
+
 class _WebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's, but a client that reads nothing cannot keep its connection once the application is done with it."""
+    """uvicorn's, but for clients that mean no good, or are gone.
+
+    - A client that reads nothing cannot keep its connection once the application is done with it.
+    - What comes is parsed piece by piece, others have their turn between.
+    - Who is gone is gone at once, whatever was sent before: while something waits uvicorn reads no more, so not the end either.
+    """
+
+    _looking: asyncio.TimerHandle | None = None
+    _parsing: asyncio.Handle | None = None
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._unread = bytearray()
 
     async def run_asgi(self) -> None:
         await super().run_asgi()
         self.loop.call_later(_LINGER_S, self.transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        self._unread += data
+        if self._parsing is None and not self.read_paused:
+            self._parse()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        message = await super().receive()
+        if self._parsing is None and not self.read_paused and self._unread:
+            self._parse()
+        return message
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if self.close_sent:  # what came was no WebSocket: the application has yet to hear of it
+            raise ClientDisconnected
+        await super().send(message)
+
+    def _parse(self) -> None:
+        """A piece, and then the rest of it as soon as the application has taken what was said."""
+        self._parsing = None
+        if self.transport.is_closing():
+            return
+        piece = bytes(self._unread[:_PIECE_BYTES])
+        del self._unread[:_PIECE_BYTES]
+        super().data_received(piece)
+        if self.transport.is_closing():
+            return
+        if self._unread:
+            self.transport.pause_reading()
+            if not self.read_paused:
+                self._parsing = self.loop.call_soon(self._parse)
+        elif not self.read_paused:
+            self.transport.resume_reading()
+
+    def send_receive_event_to_app(self) -> None:
+        super().send_receive_event_to_app()
+        if self.read_paused and self._looking is None:
+            self._looking = self.loop.call_later(_LOOK_S, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for handle in (self._looking, self._parsing):
+            if handle is not None:
+                handle.cancel()
+        self._forget()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        self._forget()
+        super().shutdown()
+
+    def keepalive_timeout(self) -> None:
+        if self.read_paused:  # its pong may be among what we have not read
+            self.pong_timer = self.pending_ping_payload = None
+            self.schedule_ping()
+        else:
+            super().keepalive_timeout()
+
+    def _look(self) -> None:
+        self._looking = None
+        if self.read_paused and not self.transport.is_closing():
+            if _hung_up(self.transport.get_extra_info("socket")):
+                self.transport.abort()
+            else:
+                if self.conn.state is State.OPEN and not self.transport.get_write_buffer_size():
+                    self.conn.send_ping(
+                        b""
+                    )  # a machine where nobody listens any more says so, even with much on its way here
+                    self.transport.write(b"".join(self.conn.data_to_send()))
+                self._looking = self.loop.call_later(_LOOK_S, self._look)
+
+    def _forget(self) -> None:
+        """What was said by somebody who will hear no answer."""
+        self._unread.clear()
+        waiting = [self.queue.get_nowait() for _ in range(self.queue.qsize())]
+        for message in waiting:
+            if message["type"] != "websocket.receive":
+                self.queue.put_nowait(message)
+
+
+def _hung_up(connection: socket.socket) -> bool:
+    """Whether the other end has closed it, though there may still be something to read. Not all systems tell."""
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(connection.fileno(), getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:

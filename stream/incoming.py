@@ -85,9 +85,8 @@ class Incoming:
             if isinstance(said, TextArrived):
                 if not self._generation.is_stale(said.generation):
                     yield said
-                self._waiting_chars[said.generation] -= len(
-                    said.text or ""
-                )  # it is in hand until the next one is wanted
+                # It is in hand until the next one is wanted.
+                self._waiting_chars[said.generation] -= len(said.text or "")
 
     def _count(self, event: TextArrived) -> None:
         """Text of older generations waits for nothing. Raises ProtocolError: there is no room for this one."""

@@ -62,7 +62,9 @@ async def speech(request: Request, service: Service, speakers: Speakers) -> Resp
     try:
         values = await read_json(request, service.limits.message_bytes)
         if isinstance(voice := values.get("voice"), dict):
-            values["voice"] = voice.get("id")
+            if voice.get("id") is None:
+                raise ProtocolError("bad_message", "request.voice must be a name, or an object with an id")
+            values["voice"] = voice["id"]
         asked = schema.read(_Asked, values, "request")
         number = speakers.number(asked.voice)
     except ClientDisconnect:
@@ -93,13 +95,13 @@ class Plain:
     def __init__(self, sound: SoundStream) -> None:
         self._sound = sound
 
-    def push(self, pcm: Pcm) -> bytes:
+    async def push(self, pcm: Pcm) -> bytes:
         """As it comes."""
-        return self._sound.push(pcm)
+        return await self._sound.push(pcm)
 
-    def finish(self, usage: Usage) -> bytes:
+    async def finish(self, usage: Usage) -> bytes:
         """The rest."""
-        return self._sound.finish()
+        return await self._sound.finish()
 
     def fail(self, message: str) -> bytes:
         """Nothing: the sound breaks off."""
@@ -112,18 +114,18 @@ class Events:
     def __init__(self, sound: SoundStream) -> None:
         self._sound = sound
 
-    def push(self, pcm: Pcm) -> bytes:
+    async def push(self, pcm: Pcm) -> bytes:
         """``speech.audio.delta``, where there is something."""
-        return _delta(self._sound.push(pcm))
+        return _delta(await self._sound.push(pcm))
 
-    def finish(self, usage: Usage) -> bytes:
+    async def finish(self, usage: Usage) -> bytes:
         """The rest, and ``speech.audio.done``; its tokens are phonemes in and frames of codes out."""
         tokens = {
             "input_tokens": usage.symbols,
             "output_tokens": usage.frames,
             "total_tokens": usage.symbols + usage.frames,
         }
-        return _delta(self._sound.finish()) + _event({"type": "speech.audio.done", "usage": tokens})
+        return _delta(await self._sound.finish()) + _event({"type": "speech.audio.done", "usage": tokens})
 
     def fail(self, message: str) -> bytes:
         """``error``."""

@@ -13,11 +13,19 @@ from starlette.types import Scope
 mimetypes.add_type("text/javascript", ".js")  # some Windows registries say otherwise, and browsers run nothing else
 
 
+_OURS = ("package.json", "jsconfig.json", "types.d.ts")
+"""What lies there for those who write it, not for who reads it."""
+
+
 class Page(StaticFiles):
     """The folder ``web`` with its ``index.html``."""
 
     def __init__(self, web: Path) -> None:
         super().__init__(directory=web, html=True)
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """Where a file is; what is not for a browser is not there."""
+        return ("", None) if path in _OURS else super().lookup_path(path)
 
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200

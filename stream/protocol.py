@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from . import messages, wire
+from .allowance import Allowance
 from .client_messages import Cancel, Credit, End, Format, Ping, Start, Text, TextEnd, TextFlush, Update
 from .errors import ProtocolError
 from .generation import Generation
@@ -37,6 +38,7 @@ from .wire import Kind, Media
 BYTES_PER_SAMPLE = {"s16le": 2, "f32le": 4}
 LEAST_LEAD_FRAMES = 2
 """Less credit would never let a frame go out while the one before it is played."""
+NO_LOSS = "loss is simulated in mode loopback, between pcm and pcm only"
 _TOLD_EVERY = 8
 """How often, within ``ahead_ms``, a client is told what was taken."""
 
@@ -70,7 +72,7 @@ class Session:
         self._finished = False  # so have we, once the outbox is empty
         self._heard_s = now_s
         self._moved_s = now_s  # when sound last got on, or had nothing to wait for
-        self._allowance = _Allowance(hello.limits.messages_per_s, now_s)
+        self._allowance = Allowance(hello.limits.messages_per_s, now_s)
         self._next_seq: Counter[int] = Counter()
         self._came_ms = self._taken_ms = self._told_ms = 0.0
 
@@ -227,8 +229,8 @@ class Session:
             self._check_format(way, form)
         if start.in_.kind == start.out.kind == "codes":
             raise ProtocolError("unsupported", "codes in and codes out leave nothing to do")
-        if (start.in_.kind, start.out.kind) != ("pcm", "pcm") and start.loss > 0:
-            raise ProtocolError("unsupported", "loss is simulated between pcm and pcm only")
+        if start.loss > 0 and not _can_lose(start):
+            raise ProtocolError("unsupported", NO_LOSS)
         if start.mode == "speak" and start.voice not in (None, *hello.voices):
             raise ProtocolError("bad_message", f"start.voice must be one of {', '.join(hello.voices)}")
         if start.books is not None and start.books > hello.codec.books:
@@ -316,8 +318,8 @@ class Session:
         start = self._started()
         if update.books is not None and update.books > self.hello.codec.books:
             raise ProtocolError("bad_message", f"update.books must be 1 to {self.hello.codec.books}")
-        if update.loss and (start.in_.kind, start.out.kind) != ("pcm", "pcm"):
-            self.object("unsupported", "loss is simulated between pcm and pcm only")
+        if update.loss and not _can_lose(start):
+            self.object("unsupported", NO_LOSS)
             return []
         return [DialTurned(update)]
 
@@ -358,15 +360,5 @@ class Session:
         return [Closed(why)]
 
 
-class _Allowance:
-    """A bucket that fills at ``per_s`` up to two seconds' worth, and says how long to wait when it is empty."""
-
-    def __init__(self, per_s: float, now_s: float) -> None:
-        self._per_s = per_s
-        self._left = 2 * per_s
-        self._at_s = now_s
-
-    def wait_s(self, now_s: float) -> float:
-        self._left = min(self._left + (now_s - self._at_s) * self._per_s, 2 * self._per_s) - 1
-        self._at_s = now_s
-        return max(-self._left / self._per_s, 0.0)
+def _can_lose(start: Start) -> bool:
+    return start.mode != "speak" and (start.in_.kind, start.out.kind) == ("pcm", "pcm")

@@ -123,7 +123,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 def _within(value: Any, bounds: Range | Length, where: str) -> Any:
     if isinstance(bounds, Range):
         if not bounds.least <= value <= bounds.most:
-            _wrong(f"{where} must be {bounds.least:g} to {bounds.most:g}")
+            _wrong(f"{where} must be {bounds.least:.10g} to {bounds.most:.10g}")
     elif len(value) > bounds.most:
         _wrong(f"{where} has at most {bounds.most} characters, not {len(value)}")
     return value

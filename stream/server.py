@@ -108,6 +108,7 @@ def make_app(service: Service, options: ServerOptions) -> Starlette:
         *speaking(service, options.speakers),
         Route("/v1/models", partial(models, service=service, loaded_s=int(time.time()))),
         Route("/v1/audio/voices", partial(voices, speakers=options.speakers)),
+        Route("/v1/{rest:path}", unknown, methods=["POST"]),
         Route("/health", partial(health, service=service)),
         Route("/metrics", partial(prometheus, service=service)),
     ]
@@ -199,6 +200,11 @@ async def no_speech(request: Request) -> Response:
     message = "no model here can speak a text: this server carries voices (mode loopback of /v1/stream)"
     error = {"message": message, "type": "invalid_request_error", "param": "model", "code": "model_not_found"}
     return JSONResponse({"error": error}, 404)
+
+
+async def unknown(request: Request) -> Response:
+    """What clients of others ask for, and is not here."""
+    return openai_speech.refuse(404, "not_found", "this server has no such address; PROTOCOL.md lists what it has")
 
 
 async def health(request: Request, service: Service) -> Response:

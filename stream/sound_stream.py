@@ -1,10 +1,12 @@
 """Sound as the bytes of a file that is read while it is written: its length is not known when it begins.
 
-Opus and FLAC are libsndfile's, through soundfile, which the package needs anyway.
+Opus and FLAC are libsndfile's, through soundfile, which the package needs anyway. A frame of Opus takes it milliseconds, in
+which an event loop has other things to do.
 """
 
 from __future__ import annotations
 
+import asyncio
 import io
 import struct
 from typing import Protocol
@@ -32,19 +34,26 @@ class _File(Protocol):
 
 
 class SoundStream:
-    """Sound in at one rate, bytes of a file out at another."""
+    """Sound in at one rate, bytes of a file out at another. What takes time is done in a thread, in order."""
 
     def __init__(self, form: str, in_hz: int, out_hz: int) -> None:
         """``form`` is a key of `CONTENT_TYPES`. Raises ValueError: soxr cannot convert between the rates."""
         self._resampler = Resampler(in_hz, out_hz, "live")
+        self._in_thread = form in _CODED
         self._file: _File = _Coded(*_CODED[form], out_hz) if form in _CODED else _Plain(form, out_hz)
 
-    def push(self, pcm: Pcm) -> bytes:
-        """The bytes that follow, for float32 [n] more of sound; often none."""
+    async def push(self, pcm: Pcm) -> bytes:
+        """The bytes that follow, for float32 [n] more of sound; often none. Await it before anything else is pushed."""
+        return await asyncio.to_thread(self._push, pcm) if self._in_thread else self._push(pcm)
+
+    async def finish(self) -> bytes:
+        """The rest. Push nothing after it."""
+        return await asyncio.to_thread(self._finish) if self._in_thread else self._finish()
+
+    def _push(self, pcm: Pcm) -> bytes:
         return self._file.write(self._resampler.push(pcm))
 
-    def finish(self) -> bytes:
-        """The rest. Push nothing after it."""
+    def _finish(self) -> bytes:
         return self._file.write(self._resampler.finish()) + self._file.close()
 
 

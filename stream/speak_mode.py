@@ -6,7 +6,7 @@ from collections import deque
 
 from .client_messages import MOST_CHARS
 from .modes import Job, Mode
-from .packer import Dial, Packer
+from .packer import Packer
 from .server_messages import SegmentEnd, SegmentStart, Word
 from .server_messages import Words as WordsTold
 from .speakers import Speakers
@@ -29,7 +29,9 @@ def mode(speakers: Speakers) -> Mode:
         voice = speakers.number(start.voice)
         lead_ms = max(job.session.outbox.lead_ms, 2 * descriptor.frame_ms)
         speed = 1.0 if start.speed is None else start.speed
-        speech = Speech(Manner(voice, speed), lead_ms, start.books, speakers.most_chars)
+        pcm = start.out.kind == "pcm"
+        # What is packed is cut by its packer.
+        speech = Speech(Manner(voice, speed), lead_ms, job.dial if pcm else None, speakers.most_chars)
         context = Context(
             job.row,
             speakers.reader(voice),
@@ -41,10 +43,10 @@ def mode(speakers: Speakers) -> Mode:
         )
         teller = _Teller(job)
         job.session.heard = teller.heard
-        if start.out.kind == "pcm":
+        if pcm:
             await speak(job.incoming.texts(), outgoing.speech, speech, context, teller.tell)
         else:
-            packer = Packer(descriptor, Dial(descriptor.books, start.books), start.frames_per_packet, start.redundancy)
+            packer = Packer(descriptor, job.dial, start.frames_per_packet, start.redundancy)
             await write(job.incoming.texts(), outgoing.packet, packer, speech, context, teller.tell)
         await outgoing.last()
 

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from starlette.websockets import WebSocketDisconnect
+
 from .clock import Clock
-from .errors import ProtocolError, SottovoceError, UsageError
+from .errors import ProtocolError, UsageError
 from .loop import EngineLoop, Session
 from .metrics import Metrics
 from .pipeline import Sink
@@ -74,7 +76,9 @@ def counted_row(loop: EngineLoop, metrics: Metrics, mode: str) -> Iterator[Sessi
         except (ProtocolError, UsageError):
             reason = "bad_message"
             raise
-        except SottovoceError:
+        except (TimeoutError, WebSocketDisconnect):  # it took nothing, or left
+            raise
+        except Exception:
             reason = "internal"
             raise
         finally:

@@ -20,7 +20,7 @@ from .frames import Codes, Frame, Mel, Pcm
 from .generation import Generation
 from .lead import Lead
 from .loop import Session
-from .packer import Packer
+from .packer import Dial, Packer
 from .pipeline import WAITING_FRAMES, PacketSink, Sink, Taps, _first_error
 from .session_events import TextArrived
 from .stages import Line, Wire
@@ -38,8 +38,8 @@ class Speech:
     manner: Manner = field(default_factory=Manner)
     lead_ms: float | None = LEAD_MS
     "How far ahead of its playing sound is made; None: as fast as it is taken."
-    books: int | None = None
-    "Codebooks that are decoded; None: all."
+    dial: Dial | None = None
+    "How many codebooks are decoded; None: all."
     most_chars: int | None = MOST_CHARS
     "In a text; None: any number."
 
@@ -136,6 +136,6 @@ def _talk(
     tasks.create_task(
         read(texts, passages, line, session, context.reader, speech.manner, speech.most_chars, begun), name="read"
     )
-    talking = talk(passages, codes, line, session, lead, speech.books, told, context.sleep, context.taps.codes)
+    talking = talk(passages, codes, line, session, lead, speech.dial, told, context.sleep, context.taps.codes)
     tasks.create_task(talking, name="talk")
     return codes

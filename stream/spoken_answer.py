@@ -30,11 +30,11 @@ RETRY_S = 1
 class Body(Protocol):
     """The bytes of an answer."""
 
-    def push(self, pcm: Pcm) -> bytes:
+    async def push(self, pcm: Pcm) -> bytes:
         """The bytes that follow, for float32 [n] more of sound; often none."""
         ...
 
-    def finish(self, usage: Usage) -> bytes:
+    async def finish(self, usage: Usage) -> bytes:
         """The rest."""
         ...
 
@@ -101,7 +101,7 @@ class SpokenAnswer(Response):
             if not n_samples:
                 raise UsageError("there is nothing in this text that can be said")
             frames = n_samples // self._service.loop.descriptor.frame_samples
-            await self._send(send, self._asked.body.finish(Usage(self._symbols, frames)))
+            await self._send(send, await self._asked.body.finish(Usage(self._symbols, frames)))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except NoSlot as error:
             refusal = self._refuse(429, "no_slot", f"all {error.rows} rows are taken; try again")
@@ -126,7 +126,7 @@ class SpokenAnswer(Response):
         asked, service = self._asked, self._service
 
         async def sink(frame: Frame[Pcm]) -> None:
-            await self._send(send, asked.body.push(frame.data))
+            await self._send(send, await asked.body.push(frame.data))
 
         with counted_row(service.loop, service.metrics, "speech") as row:
             return await self._speakers.say(_once(asked.text), sink, row, asked.manner, service.clock, self._told)

@@ -20,6 +20,7 @@ from .errors import UsageError
 from .frames import Codes, Frame
 from .lead import Lead
 from .loop import Session
+from .packer import Dial
 from .session_events import TextArrived
 from .spoken import Spoken, joined, shortened
 from .stages import Line, Tap
@@ -35,8 +36,8 @@ MOST_SYMBOLS = 300
 """Read at once, as others wait for the engine meanwhile; a clause of numbers can have more."""
 _NO_CHARACTER = re.compile("[\ud800-\udfff]")
 """Halves of one: JSON can have them, and a command line that is not UTF-8."""
-_PIECE_CHARS = 1000
-"""Of a long piece, cut at once: no cancel waits for more."""
+_PIECE_CHARS = 100
+"""Of a long piece, cut at once: nobody waits for more, nor does a cancel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +172,12 @@ async def read(
                 raise UsageError(f"the text is longer than {most_chars} characters; say it in parts")
             for at in range(0, len(text), _PIECE_CHARS):
                 await pass_on(cutter.push(text[at : at + _PIECE_CHARS]))
+                await asyncio.sleep(0)  # nothing else waits here where the pieces are there and hold no clause
             if piece.end:
                 await end()
             elif piece.text is None:
                 await pass_on(cutter.flush())
+                await asyncio.sleep(0)
         await end()
 
 
@@ -214,7 +217,7 @@ async def talk(
     line: Line,
     session: Session,
     lead: Lead | None = None,
-    books: int | None = None,
+    dial: Dial | None = None,
     tell: Callable[[TalkEvent], None] = lambda event: None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     tap: Tap[Codes] | None = None,
@@ -222,10 +225,10 @@ async def talk(
     """Clauses -> codes, a frame at a time, every one as soon as ``lead`` allows; None: as fast as they are taken.
 
     Args:
-        books: keep only so many; the talker writes all of them.
+        dial: how many books to keep; the talker writes all of them.
         tell: is told what is spoken when, just before its first frame is sent.
     """
-    speech = _Speech(passages, out, line, session, lead, books, sleep, tap)
+    speech = _Speech(passages, out, line, session, lead, dial, sleep, tap)
     async with out:
         async for item in passages:
             if not line.wanted(item, passages):
@@ -248,14 +251,14 @@ class _Speech:
         line: Line,
         session: Session,
         lead: Lead | None,
-        books: int | None,
+        dial: Dial | None,
         sleep: Callable[[float], Awaitable[None]],
         tap: Tap[Codes] | None,
     ) -> None:
         self.score: Score | None = None
         "Of the newest clause of this text, while it is wanted."
         self._passages, self._out, self._line, self._session = passages, out, line, session
-        self._lead, self._books, self._sleep, self._tap = lead, books, sleep, tap
+        self._lead, self._dial, self._sleep, self._tap = lead, dial, sleep, tap
         self._frame_ms = session.descriptor.frame_ms
         self._generation: int | None = None
         self._n_frames = self._number = self._seq = 0
@@ -330,11 +333,12 @@ class _Speech:
         now_s = self._line.clock()
         # What is made ahead of its time is new; what is late is as old as it is late.
         born_s = min(now_s, self._lead.due_s(now_s)) if self._lead else now_s
-        if self._books is not None:
-            codes[:, self._books :] = -1
+        books = self._dial.books if self._dial else None
+        if books is not None:
+            codes[:, books:] = -1
         self._line.statistics.codes.add(codes)
         generation = self._generation or 0
-        frame = Frame(codes, self._seq, generation, born_s, now_s, books=self._books)
+        frame = Frame(codes, self._seq, generation, born_s, now_s, books=books)
         if self._tap:
             self._tap(frame)
         await self._out.send(frame)

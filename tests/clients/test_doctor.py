@@ -233,6 +233,13 @@ def test_a_set_without_a_vocoder_is_right(folder: Path) -> None:
     assert wrong(folder) == {}
 
 
+def test_that_there_is_no_talker_is_told(folder: Path) -> None:
+    (folder / TALKER).unlink()
+    result = run("doctor", folder)
+    assert result.returncode == 0, result.stderr
+    assert f"good  {TALKER}: file: there is none" in result.stdout.decode()
+
+
 def test_a_folder_that_holds_nothing_is_told(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="holds no weight files"):
         list(checkup.examine(tmp_path))

@@ -5,6 +5,7 @@ import base64
 import json
 import logging
 import random
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,16 +14,23 @@ import pytest
 from elevenlabs import VoiceSettings
 from elevenlabs.client import ElevenLabs
 from elevenlabs.core.api_error import ApiError
+from starlette.websockets import WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from sottovoce.stream.call import Service
 from sottovoce.stream.character_times import alignment
+from sottovoce.stream.elevenlabs import _Conversation
 from sottovoce.stream.guard import Rules
+from sottovoce.stream.loop import EngineLoop
+from sottovoce.stream.metrics import Metrics
 from sottovoce.stream.server import ServerOptions
 from sottovoce.stream.server_messages import Limits
+from sottovoce.stream.speakers import Speakers
 from sottovoce.stream.talk import PassageBegan, WordTime
+from support import tiny_talk
 from support.serving import health, until_free
-from support.speaking import speaking
+from support.speaking import READERS, speaking
 
 TOKEN = "s3cret-token"
 SHORT = "Oh, I see."
@@ -56,6 +64,9 @@ def test_the_stock_client_hears_the_same_over_http_and_while_it_writes() -> None
         assert b"".join(spoken) == whole
         fast = {**asked, "voice_settings": VoiceSettings(speed=2.0)}
         assert len(b"".join(client.text_to_speech.stream(text="Oh, I see. ", **fast))) < 0.8 * len(whole)
+        other = b"".join(client.text_to_speech.stream(text="Oh, I see. ", seed=4294967295, **asked))
+        assert other != whole
+        assert other == b"".join(client.text_to_speech.stream(text="Oh, I see. ", seed=4294967295, **asked))
         low = b"".join(client.text_to_speech.stream(text="Oh, I see. ", voice_id="joe", output_format="pcm_16000"))
         assert len(low) == round(len(whole) / 2 * 16 / 24) * 2
         assert (
@@ -72,6 +83,7 @@ def test_the_stock_client_is_told_what_is_wrong() -> None:
             ({"voice_id": "bob"}, "ann, joe"),
             ({"voice_id": "ann", "output_format": "mp3_44100_128"}, "pcm_24000"),
             ({"voice_id": "ann", "output_format": "pcm_23000"}, "pcm_24000"),
+            ({"voice_id": "ann", "output_format": "pcm_24000", "seed": 4294967296}, "0 to 4294967295"),
             ({"voice_id": "ann", "output_format": "pcm_24000", "text": ""}, "nothing"),
             ({"voice_id": "ann", "output_format": "pcm_24000", "text": "x" * 10_001}, "at most 10000"),
         ):
@@ -163,14 +175,44 @@ def test_what_is_flushed_is_spoken_before_the_end() -> None:
 
 
 def test_more_text_than_may_wait_is_not_read_before_there_is_room() -> None:
+    class Socket:
+        """Says one thing again and again, and counts how often it was read."""
+
+        n_read = 0
+
+        def __init__(self, text: str) -> None:
+            self.query_params = {"output_format": "pcm_24000"}
+            self.path_params = {"voice": "ann"}
+            self._said = json.dumps({"text": text, "flush": False})
+
+        async def receive(self) -> dict[str, str]:
+            self.n_read += 1
+            return {"type": "websocket.receive", "text": self._said}
+
+        async def send_text(self, message: str) -> None:
+            await asyncio.Event().wait()  # it takes nothing
+
     async def main() -> None:
-        limits = Limits(sessions=0, text_chars=20)
-        async with speaking(options=ServerOptions(limits)) as place:
-            pieces = [{"text": "Oh, I see. "}] * 8
-            told, code = await exchange(place, {"text": " "}, *pieces, {"text": ""})
-            assert code == 1000
-            chars = [char for message in told if message.get("alignment") for char in message["alignment"]["chars"]]
-            assert "".join(chars).count("see") == 8
+        talker = tiny_talk.engine()
+        async with EngineLoop(talker) as loop:
+            limits = Limits(sessions=1, text_chars=20, slow_s=0.3)
+            service = Service(loop, {}, limits, Metrics(loop))
+            line: Any = Socket("Oh, I see. ")
+            with pytest.raises(WebSocketDisconnect):
+                await _Conversation(line, service, Speakers(talker.voices, READERS)).run()
+            assert loop.rows_taken == 0
+            assert 2 < line.n_read < 20  # two may wait; a few more are in hand on the way to the line
+
+    asyncio.run(main())
+
+
+def test_pieces_that_say_nothing_are_read_slowly() -> None:
+    async def main() -> None:
+        async with speaking(options=ServerOptions(Limits(sessions=0, messages_per_s=100.0))) as place:
+            began_s = time.monotonic()
+            told, code = await exchange(place, *[{"text": "."}] * 300, {"text": ""})
+            assert (sound(told), code) == (b"", 1000)
+            assert time.monotonic() - began_s >= (301 - 200) / 100
 
     asyncio.run(main())
 
@@ -180,6 +222,7 @@ WRONG: list[tuple[dict[str, str], list[Any], int, str]] = [
     ({"query": "?output_format=ulaw_8000"}, [], 1008, "pcm_24000"),
     ({"voice": "bob"}, [], 1008, "ann, joe"),
     ({"query": PCM + "&seed=x"}, [], 1008, "seed"),
+    ({"query": PCM + "&seed=4294967296"}, [], 1008, "0 to 4294967295"),
     ({"query": PCM + "&inactivity_timeout=0"}, [], 1008, "1 to 180"),
     ({"query": PCM + "&inactivity_timeout=1"}, [], 1008, "nothing was heard"),
     ({}, ["nonsense"], 1008, "JSON"),

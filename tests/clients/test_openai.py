@@ -17,6 +17,7 @@ import soundfile
 from openai import OpenAI
 
 from sottovoce.models.config import TINY
+from sottovoce.stream import hosting
 from sottovoce.stream.call import Service
 from sottovoce.stream.guard import Rules
 from sottovoce.stream.loop import EngineLoop
@@ -29,7 +30,8 @@ from sottovoce.stream.speakers import Speakers
 from sottovoce.stream.spoken_answer import Asked, SpokenAnswer
 from sottovoce.stream.talk_work import Manner
 from support import tiny_talk
-from support.serving import until_free
+from support.held import held
+from support.serving import health, until_free
 from support.speaking import READERS, speaking
 
 RATE_HZ = 24_000
@@ -141,6 +143,7 @@ REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"voice": "alloy"}, "voice", "ann, joe"),
     ({"voice": {"id": "bob"}}, "voice", "ann, joe"),
     ({"voice": {"id": 3}}, "voice", "text"),
+    ({"voice": {}}, "voice", "id"),
     ({"speed": 0}, "speed", "0.25 to 4"),
     ({"speed": 4.1}, "speed", "0.25 to 4"),
     ({"speed": True}, "speed", "number"),
@@ -245,3 +248,53 @@ def test_who_takes_nothing_is_let_go() -> None:
             assert b'sottovoce_sessions_open{mode="speech"} 0.0' in service.metrics.text()
 
     asyncio.run(main())
+
+
+def test_opus_is_coded_off_the_loop_and_in_order() -> None:
+    sound = np.sin(np.arange(RATE_HZ * 2) / 30).astype(np.float32)
+
+    async def main() -> bytes:
+        stream = SoundStream("opus", RATE_HZ, RATE_HZ)
+        with held() as seen:
+            data = b"".join([await stream.push(part) for part in np.split(sound, 50)] + [await stream.finish()])
+        assert seen.worst_ms < 1.5, seen.by  # one frame takes libsndfile two milliseconds and more
+        return data
+
+    heard, rate_hz = soundfile.read(io.BytesIO(asyncio.run(main())), dtype="float32")
+    assert (rate_hz, len(heard)) == (RATE_HZ, len(sound))
+    assert np.corrcoef(heard, sound)[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("ending", ["slow", "server"])
+def test_an_answer_that_nobody_takes_leaves_no_connection_and_no_complaint(
+    ending: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hosting, "_LINGER_S", 0.2)
+    body = json.dumps({"input": LONG, "voice": "ann", "response_format": "pcm", "speed": 0.25}).encode()
+    asked = b"POST /v1/audio/speech HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    lost: list[str] = []
+    losing = hosting._HttpProtocol.connection_lost
+
+    def noted(line: hosting._HttpProtocol, error: Exception | None) -> None:
+        lost.append(line.cycle.scope["path"])
+        losing(line, error)
+
+    monkeypatch.setattr(hosting._HttpProtocol, "connection_lost", noted)
+
+    async def main() -> None:
+        limits = Limits(sessions=0, slow_s=0.3 if ending == "slow" else 60.0)
+        with socket.socket() as line:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            async with speaking(options=ServerOptions(limits)) as place:
+                host, port = place.split(":")
+                line.connect((host, int(port)))
+                line.sendall(asked)
+                while not (await health(place))["rows_taken"]:
+                    pass
+                while ending == "slow" and "/v1/audio/speech" not in lost:
+                    await health(place)
+            assert "/v1/audio/speech" in lost
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+    assert not [record.getMessage() for record in caplog.records]

@@ -1,27 +1,35 @@
 """``sottovoce serve`` and ``sottovoce loopback --server``, as a person runs them."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from support import program
+from support import program, tiny_talk
 from support.program import refused
 
+START = """
+from sottovoce.clients import engines
+engines.PRESETS += ("tiny",)
+from sottovoce.clients.cli import main
+sys.exit(main())
+"""
 NO_TOKEN = {name: value for name, value in os.environ.items() if name != "SOTTOVOCE_TOKEN"}
 
 
 @contextmanager
-def served(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def served(*arguments: str, codec: str = "echo", **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The program, and the address that it told."""
-    command = program.command("serve", "--backend", "echo", "--port", "0", *arguments)
+    backend = ("--backend", "echo") if codec == "echo" else ("--preset", codec)
+    command = program.script(START, "serve", *backend, "--port", "0", *arguments)
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -33,7 +41,7 @@ def served(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Pop
         assert serving.stdout is not None
         line = serving.stdout.readline()
         try:
-            assert line.startswith("sottovoce serves echo at http"), line
+            assert line.startswith(f"sottovoce serves {codec} at http"), line
             yield serving, line.split()[4]
         finally:
             serving.kill()
@@ -48,6 +56,27 @@ def test_it_serves_until_a_signal_ends_it(number: int, code: int) -> None:
             assert b'"rows":2' in client.makefile("rb").read()
         serving.send_signal(number)
         _, complaints = serving.communicate(timeout=30)
+        assert serving.returncode == code
+        assert complaints == "sottovoce: interrupted\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_while_it_speaks(number: int, code: int, tmp_path: Path) -> None:
+    tiny_talk.write_codec(tmp_path)
+    tiny_talk.write_talker(tmp_path)
+    body = json.dumps({"input": "This goes on for a while. " * 150, "response_format": "pcm", "speed": 0.25}).encode()
+    with served("--weights", str(tmp_path), codec="tiny") as (serving, place):
+        host, _, port = place.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=60) as client:
+            client.sendall(
+                b"POST /v1/audio/speech HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+            serving.send_signal(number)
+            with suppress(ConnectionResetError):
+                while client.recv(1 << 20):
+                    pass
+        _, complaints = serving.communicate(timeout=60)
         assert serving.returncode == code
         assert complaints == "sottovoce: interrupted\n"
 

@@ -39,6 +39,8 @@ def test_it_is_announced_and_ready_before_the_first_client() -> None:
                 "language": "en-GB",
                 "licence": "Apache-2.0",
             }
+            status, refusal = await get(place, "/v1/audio/transcriptions", "POST")
+            assert (status, json.loads(refusal)["error"]["code"]) == (404, "not_found")
             assert 'sottovoce_step_seconds_count{kind="talk"} 4.0' in (await get(place, "/metrics"))[1]
 
     asyncio.run(main())

@@ -26,6 +26,7 @@ from sottovoce.stream.frames import Codes, Frame
 from sottovoce.stream.generation import Generation
 from sottovoce.stream.lead import Lead
 from sottovoce.stream.loop import EngineLoop, Session
+from sottovoce.stream.packer import Dial
 from sottovoce.stream.reader import Reader
 from sottovoce.stream.server_messages import Cancelled, SegmentEnd, SegmentStart, Words
 from sottovoce.stream.session_events import TextArrived
@@ -450,7 +451,7 @@ def locally(text: str, manner: Manner) -> bytes:
             heard.append(frame.data)
 
         context = Context(session, Speller(), Statistics(session.descriptor), clock=virtual_time.now_s)
-        speech = Speech(manner, lead_ms=None, books=3)
+        speech = Speech(manner, lead_ms=None, dial=Dial(TINY.books, 3))
         n_samples = await speak(pieces(text), sink, speech, context)
         assert n_samples == sum(map(len, heard))
         parts = context.first_audio.parts_ms()
