@@ -1,8 +1,8 @@
 """One WebSocket conversation as it runs: the socket, the rules (`protocol.Session`), a row of the engine, and a mode.
 
-Three tasks and one more: `_read` hands what comes to the session and obeys its events, `_write` sends what the session
-lets it, `_tell` sends statistics every second, and the mode (`modes.py`) makes sound of what was said. Whatever ends one
-ends all, and the row is given back with it.
+Four tasks and one more: `_read` hands what comes to the session and obeys its events, `_write` sends what the session
+lets it, `_watch` sees to it that nobody is waited for too long, `_tell` sends statistics every second, and the mode
+(`modes.py`) makes sound of what was said. When `_write` ends all end, and the row is given back.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ logger = logging.getLogger(__name__)
 RETRY_MS = 1000.0
 """When to ask again for a row."""
 _STATS_S = 1.0
+_LEAST_WAIT_S = 0.001
+_AT_ONCE = 8
+"""Messages of one client that are heard before others have their turn."""
 
 
 class Socket(Protocol):
@@ -94,6 +97,7 @@ class Call:
         self._statistics = Statistics(service.loop.descriptor)
         self._meter = Meter(service.metrics, self._session, self._statistics)
         self._wake = asyncio.Event()  # the session may have something to send
+        self._sending_s: float | None = None  # since when the line has not taken what is being sent
         self._tasks = TaskGroup()
         self._job: Job | None = None  # since the session was accepted
         self._mode: Task[None] | None = None
@@ -102,13 +106,13 @@ class Call:
         """Carry it to its end. Raises nothing that the client could cause."""
         try:
             async with self._tasks as tasks:
-                others = [tasks.create_task(self._read(), name="read"), tasks.create_task(self._tell(), name="tell")]
-                try:
-                    await self._write()
-                finally:
-                    for task in (*others, self._mode):
-                        if task:
-                            task.cancel()
+                writing = tasks.create_task(self._write(), name="write")
+                others = [
+                    tasks.create_task(self._read(), name="read"),
+                    tasks.create_task(self._watch(writing), name="watch"),
+                    tasks.create_task(self._tell(), name="tell"),
+                ]
+                writing.add_done_callback(lambda _: [task.cancel() for task in (*others, self._mode) if task])
         finally:
             self._give_back()
             self._meter.end()
@@ -118,37 +122,50 @@ class Call:
     async def _read(self) -> None:
         """Hand what comes to the session, and obey it."""
         while (message := await self._socket.receive()) is not None:
-            await asyncio.sleep(self._session.pause_s(self._clock()))  # without one too, the others get their turn
-            await self._obey(self._session.receive(message, self._clock()))
+            now_s = self._clock()
+            pause_s = self._session.pause_s(now_s)
+            if pause_s > 0 or self._session.counts["messages_in"] % _AT_ONCE == 0:
+                await asyncio.sleep(pause_s)  # without one too, the others get their turn
+                now_s = self._clock()
+            await self._obey(self._session.receive(message, now_s))
         await self._obey(self._session.gone())
 
     async def _write(self) -> None:
-        """Send what may be sent, until the session is over and everything is said, or nobody takes it."""
+        """Send what may be sent, until the session is over and everything is said."""
         session = self._session
+        try:
+            while True:
+                self._wake.clear()
+                while (message := session.next_to_send(now_s := self._clock())) is not None:
+                    self._sending_s = now_s
+                    await self._socket.send(message)
+                    self._sending_s = None
+                if self._job:
+                    self._job.outgoing.has_sent()
+                if session.close_code is not None:
+                    break
+                await self._wake.wait()
+            if session.ended_by != "gone":
+                self._sending_s = self._clock()
+                await self._socket.close(session.close_code)
+        except OSError:
+            await self._obey(session.gone())
+
+    async def _watch(self, writing: Task[None]) -> None:
+        """Who says nothing, plays nothing or takes nothing is left when its time is over; no message sets a timer for that."""
+        session, slow_s = self._session, self._service.limits.slow_s
         while True:
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(self._service.limits.slow_s) as patience:
-                    while (message := session.next_to_send(self._clock())) is not None:
-                        await self._socket.send(message)
-                        patience.reschedule(asyncio.get_running_loop().time() + self._service.limits.slow_s)
-                    if session.close_code is not None:
-                        if session.ended_by != "gone":
-                            await self._socket.close(session.close_code)
-                        return
-            except TimeoutError:  # not even the line takes anything: there is no goodbye
+            now_s = self._clock()
+            if self._sending_s is not None and now_s >= self._sending_s + slow_s:
                 await self._obey(session.fail("slow", "the line takes nothing"))
-                return
-            except OSError:
-                await self._obey(session.gone())
-                return
-            if self._job:
-                self._job.outgoing.has_sent()
-            try:
-                async with asyncio.timeout(max(session.deadline_s() - self._clock(), 0)):
-                    await self._wake.wait()
-            except TimeoutError:
-                await self._obey(session.tick(self._clock()))
+                writing.cancel()  # there is no goodbye
+            await self._obey(session.tick(now_s))
+            due_s = now_s + slow_s  # no wait that begins from now on is over before
+            if session.ended_by is None:
+                due_s = min(due_s, session.deadline_s())
+            if self._sending_s is not None:
+                due_s = min(due_s, self._sending_s + slow_s)
+            await asyncio.sleep(max(due_s - now_s, _LEAST_WAIT_S))
 
     async def _tell(self) -> None:
         """Statistics, every second."""
@@ -182,7 +199,12 @@ class Call:
                     self._mode.cancel()
         if self._session.outbox is not None and self._session.outbox.played_ms > 0:
             self._meter.played(self._clock())
-        self._wake.set()
+        self._stir()
+
+    def _stir(self) -> None:
+        """Let `_write` look, if there is something to see."""
+        if self._session.has_news:
+            self._wake.set()
 
     async def _fail(self, code: str, message: str, retry_ms: float | None = None) -> None:
         await self._obey(self._session.fail(code, message, retry_ms))
@@ -205,15 +227,15 @@ class Call:
         most_chars = self._service.limits.text_chars
         incoming = Incoming(start, wire_hz, descriptor.rate_hz, session.generation, self._took, most_chars)
         self._statistics.watch(incoming.channel)
-        outgoing = Outgoing(session, descriptor, self._meter, self._wake.set, self._clock)
+        outgoing = Outgoing(session, descriptor, self._meter, self._stir, self._clock)
         dial = Dial(descriptor.books, start.books)
         self._job = Job(start, row, incoming, outgoing, session, dial, loss, self._statistics, self._clock)
         self._meter.begin(start.mode, start.live)
         self._mode = self._tasks.create_task(self._carry(self._job), name=start.mode)
 
     def _took(self, ms: float) -> None:
-        self._session.took(ms)
-        self._wake.set()
+        if self._session.took(ms):
+            self._wake.set()
 
     def _turn(self, job: Job, update: Update) -> None:
         if update.books is not None:

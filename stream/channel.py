@@ -78,7 +78,7 @@ class Channel(Generic[T]):
             ChannelClosed: the channel is, or while waiting was, closed.
             ChannelFull: the policy is ``refuse`` and there is no room.
         """
-        while not self._closed and not self._has_room():
+        while len(self._items) >= self.capacity and not self._closed:
             if self.policy == "drop_oldest":
                 self._items.popleft()
                 self._dropped["overflow"] += 1
@@ -91,8 +91,10 @@ class Channel(Generic[T]):
             raise ChannelClosed(f"channel {self.name or 'without name'} is closed")
         self._items.append(item)
         self._sent += 1
-        self._high_water = max(self._high_water, len(self._items))
-        _wake_one(self._receivers)
+        if len(self._items) > self._high_water:
+            self._high_water = len(self._items)
+        if self._receivers:
+            _wake_one(self._receivers)
 
     async def room(self) -> None:
         """Wait, under any policy, until there is room for an item or the channel is closed."""
@@ -109,10 +111,7 @@ class Channel(Generic[T]):
             if self._closed:
                 raise ChannelClosed(f"channel {self.name or 'without name'} is closed")
             await self._wait(self._receivers, self._has_items)
-        item = self._items.popleft()
-        self._received += 1
-        _wake_one(self._senders)
-        return item
+        return self._take()
 
     def close(self) -> None:
         """No more sending; receivers get what is left. Closing twice is fine."""
@@ -143,10 +142,11 @@ class Channel(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        try:
-            return await self.receive()
-        except ChannelClosed:
-            raise StopAsyncIteration from None
+        while not self._items:
+            if self._closed:
+                raise StopAsyncIteration
+            await self._wait(self._receivers, self._has_items)
+        return self._take()
 
     async def __aenter__(self) -> Channel[T]:
         return self
@@ -155,6 +155,13 @@ class Channel(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _take(self) -> T:
+        item = self._items.popleft()
+        self._received += 1
+        if self._senders:
+            _wake_one(self._senders)
+        return item
 
     def _has_room(self) -> bool:
         return len(self._items) < self.capacity

@@ -84,6 +84,7 @@ class Conceal:
         """
         self.statistics = ConcealStatistics() if statistics is None else statistics
         self._books = books
+        self._absent = np.full(books, -1, np.int16)
         self._frame_ms = frame_ms
         self._patience = patience_frames
         self._next: int | None = None  # of the next frame, before the pending ones; None: nothing came yet
@@ -163,7 +164,7 @@ class Conceal:
         """The frame ``frames_back`` before a packet that brought ``redundant``."""
         if frames_back > len(redundant):
             return self._concealed()
-        codes = np.full(self._books, -1, np.int16)
+        codes = self._absent.copy()
         codes[0] = redundant[frames_back - 1]
         self.statistics.repaired += 1
         self._end_run()
@@ -171,7 +172,7 @@ class Conceal:
         return ReceivedFrame(codes, 1, False, 0.0)
 
     def _received(self, codes: NDArray[np.uint16]) -> ReceivedFrame:
-        known = np.full(self._books, -1, np.int16)
+        known = self._absent.copy()
         known[: len(codes)] = codes
         self.statistics.received += 1
         self._end_run()
@@ -194,7 +195,7 @@ class Conceal:
 
     def _forget(self) -> None:
         """Nothing is known of what was said last."""
-        self._last = np.full(self._books, -1, np.int16)
+        self._last = self._absent
 
     def _end_run(self) -> None:
         if self._run * self._frame_ms > SHORT_MS:

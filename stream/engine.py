@@ -7,6 +7,7 @@ not thread-safe: one thread owns them (`loop.EngineLoop`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -101,11 +102,12 @@ def n_frames(descriptor: Descriptor, kind: Kind, data: NDArray[Any]) -> int:
     if n < 1 or rest:
         raise ValueError(f"{kind} takes whole frames of {length}, not {len(data)}")
     if kind == "decode":
-        if data.min() < -1 or data.max() >= descriptor.book_size:
+        least, most = np.minimum.reduce(data, axis=None), np.maximum.reduce(data, axis=None)
+        if least < -1 or most >= descriptor.book_size:
             raise ValueError(f"codes must lie in -1 ... {descriptor.book_size - 1}")
-        if ((data[:, :-1] < 0) & (data[:, 1:] >= 0)).any():
+        if least < 0 and ((data[:, :-1] < 0) & (data[:, 1:] >= 0)).any():
             raise ValueError("a book is absent before one that is present")
-    elif not np.isfinite(data).all():
+    elif not math.isfinite(np.add.reduce(data, axis=None, dtype=np.float64)):  # no sum of float32 is beyond float64
         raise ValueError(f"{kind} was given numbers that are not finite")
     return n
 
@@ -187,16 +189,18 @@ class EchoEngine:
     def step(self, work: Sequence[Work]) -> list[NDArray[Any]]:
         """Do the pieces. Raises ValueError for a closed row or data that does not fit its kind."""
         groups: dict[Kind, list[int]] = {}
+        n = []
         for i, piece in enumerate(work):
             self._rows.check(piece.row)
-            n_frames(self._descriptor, piece.kind, piece.data)
+            n.append(n_frames(self._descriptor, piece.kind, piece.data))
             groups.setdefault(piece.kind, []).append(i)
         answers: dict[int, NDArray[Any]] = {}
         for kind, members in groups.items():  # frames know nothing of each other: those of all rows go as one
             answer = _DO[kind](np.concatenate([work[i].data for i in members]))
-            per_sample = len(answer) / sum(len(work[i].data) for i in members)
-            ends = np.cumsum([round(len(work[i].data) * per_sample) for i in members])
-            for i, part in zip(members, np.split(answer, ends[:-1]), strict=True):
+            frame, end = len(answer) // sum(n[i] for i in members), 0
+            for i in members:
+                begin, end = end, end + n[i] * frame
+                part = answer[begin:end]
                 answers[i] = self._delayed(work[i], part) if kind == "vocode" else part
         return [answers[i] for i in range(len(work))]
 
@@ -222,7 +226,7 @@ def _to_mel(pcm: Pcm) -> Mel:
 def _to_codes(mel: Mel) -> Codes:
     frames = mel.reshape(-1, ECHO.mels_per_frame, ECHO.n_mels).mean(axis=1)  # [n, n_mels]
     loudest = np.argsort(-frames, axis=1, kind="stable")[:, : ECHO.books]
-    db = (np.take_along_axis(frames, loudest, axis=1) - MEL_FLOOR) * (20 / np.log(10))
+    db = (frames[np.arange(len(frames))[:, None], loudest] - MEL_FLOOR) * (20 / np.log(10))
     level = np.clip(np.rint((db - 100 % _LEVEL_DB) / _LEVEL_DB), 0, _LEVELS - 1)
     codes: Codes = (loudest * _LEVELS + level).astype(np.int16)
     return codes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import select
 import socket
 import ssl
@@ -16,12 +17,15 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import State
 
 from .errors import ServeError
+from .http_connection import HttpConnection
+from .room_transport import hold_little
+from .rooms import PATH as ROOM_PATH
 from .server_messages import Limits
 
 _LINGER_S = 5.0
@@ -31,7 +35,13 @@ _SHUTDOWN_S = 3
 _LOOK_S = 0.25
 """How often to look whether a client is gone that is not read."""
 _PIECE_BYTES = 1024
-"""What is parsed at once: tiny messages take milliseconds a kilobyte, and 256 of those may come together."""
+"""What is parsed at least: tiny messages take milliseconds a kilobyte, and 256 of those may come together."""
+_PARSING_S = 0.001
+"""What is parsed at once, a piece beyond it."""
+_FEW = 4
+"""So many connections are heard at once."""
+_ROUND_S = 0.008
+"""More are heard in rounds, a fifth of a frame apart: what comes between two goes through server and engine together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +111,7 @@ class _Server(uvicorn.Server):
         self._ready()
 
 
-class _HttpProtocol(H11Protocol):
+class _HttpProtocol(HttpConnection):
     """uvicorn's, but an answer may break off, and ends with the server; a client that takes nothing loses its connection."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
@@ -138,6 +148,7 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
 
     - A client that reads nothing cannot keep its connection once the application is done with it.
     - What comes is parsed piece by piece, others have their turn between.
+    - Where there are many, they are heard in rounds: work that is done for several at once costs each of them half or less.
     - Who is gone is gone at once, whatever was sent before: while something waits uvicorn reads no more, so not the end either.
     """
 
@@ -149,13 +160,18 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         self._unread = bytearray()
 
     async def run_asgi(self) -> None:
+        if self.scope["path"] == ROOM_PATH:
+            hold_little(self.transport)
         await super().run_asgi()
         self.loop.call_later(_LINGER_S, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         self._unread += data
         if self._parsing is None and not self.read_paused:
-            self._parse()
+            if len(self.connections) <= _FEW:
+                self._parse()
+            else:
+                self._parsing = self.loop.call_at(math.ceil(self.loop.time() / _ROUND_S) * _ROUND_S, self._parse)
 
     async def receive(self) -> ASGIReceiveEvent:
         message = await super().receive()
@@ -169,13 +185,15 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         await super().send(message)
 
     def _parse(self) -> None:
-        """A piece, and then the rest of it as soon as the application has taken what was said."""
+        """What there is, or a millisecond's worth; the rest as soon as the application has taken what was said."""
         self._parsing = None
-        if self.transport.is_closing():
-            return
-        piece = bytes(self._unread[:_PIECE_BYTES])
-        del self._unread[:_PIECE_BYTES]
-        super().data_received(piece)
+        until_s = self.loop.time() + _PARSING_S
+        while not self.transport.is_closing():
+            piece = bytes(self._unread[:_PIECE_BYTES])
+            del self._unread[:_PIECE_BYTES]
+            super().data_received(piece)
+            if not self._unread or self.read_paused or self.loop.time() > until_s:
+                break
         if self.transport.is_closing():
             return
         if self._unread:
@@ -186,7 +204,12 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
 
     def send_receive_event_to_app(self) -> None:
+        before, self.read_paused = self.read_paused, True  # uvicorn would stop and start reading with every message,
         super().send_receive_event_to_app()
+        self.read_paused = before
+        if not before and self.queue.qsize() > 1:  # which is two system calls: the second that waits is soon enough
+            self.read_paused = True
+            self.transport.pause_reading()
         if self.read_paused and self._looking is None:
             self._looking = self.loop.call_later(_LOOK_S, self._look)
 

@@ -1,18 +1,22 @@
 """The thread that the models run in, and its face towards asyncio.
 
 Coroutines hand in pieces of work and wait; the thread takes the piece that is due first, together with every
-other piece of its kind, as one batch. There is never more than one waiting piece for each (row, kind), so the
-queue is bounded by the engine's rows.
+other piece of its kind, as one batch. A piece may ask for several kinds in a row, each of which works on what the one before
+it gave: it comes back when all of them are done. There is never more than one waiting piece for each (row, first kind), so
+the queue is bounded by the engine's rows.
+
+Two threads meet in three places only: the inbox of the engine's thread, ``call_soon_threadsafe``, and the futures,
+of which the thread asks whether anybody still waits.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from threading import Thread
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -23,21 +27,36 @@ from .errors import EngineStopped, NoSlot
 from .statistics import Latency
 
 
+class Visit(NamedTuple):
+    """What the engine made of a piece."""
+
+    answers: list[Any]
+    "Of each kind that was asked for."
+    last_s: float
+    "Seconds between the last two answers; 0 if there is one."
+
+
 class _Request:
     """A piece of work, and who waits for it."""
 
-    __slots__ = ("asked_s", "data", "due_s", "fresh", "future", "kind", "session")
+    __slots__ = (
+        "answers", "asked_s", "begun", "data", "done_s", "due_s", "fresh", "future", "kind", "kinds", "last_s", "session"
+    )  # fmt: skip
 
     def __init__(
-        self, session: Session, kind: Kind, data: NDArray[Any], due_s: float, fresh: bool, asked_s: float
+        self, session: Session, kinds: Sequence[Kind], data: Any, due_s: float, fresh: bool, asked_s: float
     ) -> None:
         self.session = session
-        self.kind = kind
+        self.kinds = kinds
         self.data = data
         self.due_s = due_s
         self.fresh = fresh
         self.asked_s = asked_s
-        self.future: asyncio.Future[NDArray[Any]] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[Visit] = asyncio.get_running_loop().create_future()
+        self.begun = False  # this and all below is the engine's thread's
+        self.kind: Kind | None = kinds[0]  # what is to be done next; None: nothing
+        self.answers: list[Any] = []
+        self.done_s = self.last_s = 0.0
 
 
 class Session:
@@ -46,6 +65,7 @@ class Session:
     def __init__(self, loop: EngineLoop) -> None:
         self._loop = loop
         self._closed = False
+        self.newest: dict[Kind, _Request] = {}  # by first kind
         self.row: int | None = None  # owned by the engine's thread
 
     @property
@@ -54,31 +74,37 @@ class Session:
         return self._loop.descriptor
 
     async def step(self, kind: Kind, data: NDArray[Any], due_s: float, *, fresh: bool = False) -> NDArray[Any]:
+        """`visit` for one kind: its answer."""
+        answer: NDArray[Any] = (await self.visit((kind,), data, due_s, fresh=fresh)).answers[0]
+        return answer
+
+    async def visit(self, kinds: Sequence[Kind], data: NDArray[Any], due_s: float, *, fresh: bool = False) -> Visit:
         """Have the engine do one piece; see `engine.Kind` for shapes.
 
         Args:
-            kind: what to do.
+            kinds: what to do with ``data``, with the answer to that, and so on.
             data: float32 or int16; must not be changed before the answer is there.
             due_s: when the answer is needed; who is due first is served first.
-            fresh: forget the state of this kind first, as another stream begins.
+            fresh: forget the state of these kinds first, as another stream begins.
 
-        Cancelling takes back a piece that the engine has not begun; one that it has begun moves the state.
+        Cancelling takes back what the engine has not begun; a kind that it has begun moves its state.
 
         Raises:
-            ValueError: ``data`` does not fit ``kind``.
-            RuntimeError: another step of this kind is waiting: a stream has one order.
+            ValueError: ``data`` does not fit the first kind.
+            RuntimeError: another piece that begins with this kind is waiting: a stream has one order.
             EngineStopped: the engine failed or stopped, or this session was closed meanwhile.
         """
-        n_frames(self.descriptor, kind, data)
-        if self._closed:
-            raise EngineStopped("this session is closed")
-        return await self._loop._ask(self, kind, data, due_s, fresh)
+        n_frames(self.descriptor, kinds[0], data)
+        return await self._loop._ask(self, kinds, data, due_s, fresh)
 
     async def talk(self, kind: Kind, data: Any, due_s: float, *, fresh: bool = False) -> Any:
         """As `step`, for the kinds ``read`` and ``talk``; the engine must be a `talk_engine.TalkEngine`."""
-        if self._closed:
-            raise EngineStopped("this session is closed")
-        return await self._loop._ask(self, kind, data, due_s, fresh)
+        return (await self._loop._ask(self, (kind,), data, due_s, fresh)).answers[0]
+
+    @property
+    def closed(self) -> bool:
+        """Whether the row was given back."""
+        return self._closed
 
     def close(self) -> None:
         """Give the row back. Steps still waiting end with EngineStopped. Closing twice is fine."""
@@ -105,15 +131,14 @@ class EngineLoop:
         self._descriptor = engine.descriptor
         self._rows = engine.rows
         self._open = 0
-        self._wakeup = threading.Condition()  # guards what both threads touch: the next four
-        self._requests: dict[tuple[Session, Kind], _Request] = {}
-        self._to_close: deque[Session] = deque()
         self._stopping = False
         self._failure: BaseException | None = None
         self._asyncio: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="sottovoce-engine", daemon=True)
         self._unanswered: set[_Request] = set()
+        self._asked: list[_Request] = []  # in this turn of the event loop
+        self._inbox: SimpleQueue[list[_Request] | Session | None] = SimpleQueue()  # work, a row to close, or the end
+        self._thread = Thread(target=self._run, name="sottovoce-engine", daemon=True)
         self.step_latency: dict[Kind, Latency] = {kind: Latency() for kind in KINDS + TALK_KINDS}
         "Seconds that the engine itself took, by kind; a batch counts once."
 
@@ -134,7 +159,7 @@ class EngineLoop:
 
     @property
     def waiting(self) -> int:
-        """Steps that somebody waits for."""
+        """Pieces that somebody waits for."""
         return len(self._unanswered)
 
     @property
@@ -144,11 +169,14 @@ class EngineLoop:
 
     def check(self) -> None:
         """Raises EngineStopped: the engine does not run, and why."""
-        self._check_running()
+        if self._failure is not None:
+            raise self._stopped()
+        if self._asyncio is None or self._stopping:
+            raise EngineStopped("the engine is not running")
 
     def open(self) -> Session:
         """Take a row, at once. Raises NoSlot: there is none; EngineStopped: the engine does not run."""
-        self._check_running()
+        self.check()
         if self._open >= self._rows:
             raise NoSlot(self._rows)
         self._open += 1
@@ -163,17 +191,10 @@ class EngineLoop:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop after the batch in hand; whoever still waits gets EngineStopped."""
-        with self._wakeup:
-            self._stopping = True
-            self._wakeup.notify()
+        self._stopping = True
+        self._inbox.put(None)
         await self._ended.wait()
         self._thread.join()
-
-    def _check_running(self) -> None:
-        if self._failure is not None:
-            raise self._stopped()
-        if self._asyncio is None or self._stopping:
-            raise EngineStopped("the engine is not running")
 
     def _stopped(self) -> EngineStopped:
         """A new error each time: one that is raised in several tasks would mix their traces."""
@@ -183,75 +204,82 @@ class EngineLoop:
         error.__cause__ = self._failure
         return error
 
-    async def _ask(self, session: Session, kind: Kind, data: NDArray[Any], due_s: float, fresh: bool) -> NDArray[Any]:
-        self._check_running()
-        request = _Request(session, kind, data, due_s, fresh, self._clock())
-        key = (session, kind)
-        with self._wakeup:
-            if key in self._requests:
-                raise RuntimeError(f"a step of kind {kind!r} is already waiting in this session")
-            self._requests[key] = request
-            self._wakeup.notify()
+    async def _ask(self, session: Session, kinds: Sequence[Kind], data: Any, due_s: float, fresh: bool) -> Visit:
+        self.check()
+        if session.closed:
+            raise EngineStopped("this session is closed")
+        before = session.newest.get(kinds[0])
+        if before is not None and not before.begun and not before.future.done():
+            raise RuntimeError(f"a step of kind {kinds[0]!r} is already waiting in this session")
+        request = session.newest[kinds[0]] = _Request(session, kinds, data, due_s, fresh, self._clock())
         self._unanswered.add(request)
+        if not self._asked:
+            request.future.get_loop().call_soon(self._hand_over)
+        self._asked.append(request)
         try:
             return await request.future
         finally:
-            with self._wakeup:
-                if self._requests.get(key) is request:  # cancelled before the engine took it
-                    del self._requests[key]
             self._unanswered.discard(request)
 
+    def _hand_over(self) -> None:
+        """All that was asked for at once goes to the thread at once, or it would begin with the first piece alone."""
+        self._inbox.put(self._asked)
+        self._asked = []
+
     def _release(self, session: Session) -> None:
-        with self._wakeup:
-            mine = [key for key in self._requests if key[0] is session]
-            for key in mine:
-                del self._requests[key]
-            self._to_close.append(session)  # after the batch in hand, before any later one
-            self._wakeup.notify()
+        for request in self._unanswered:
+            if request.session is session:
+                _answer(request, EngineStopped("this session was closed"))
+        self._inbox.put(session)  # after the batch in hand, before any later one
         self._open -= 1
-        for request in [request for request in self._unanswered if request.session is session]:
-            _answer(request, EngineStopped("this session was closed"))
 
     # ---- the engine's thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        waiting: list[_Request] = []
         try:
-            while (batch := self._next_batch()) is not None:
-                self._tell(self._answer_all, batch, self._step(batch))
+            while self._receive(waiting):
+                batch = _take(waiting)
+                if batch:
+                    self._step(batch)
+                    waiting += [request for request in batch if request.kind]
+                    if done := [request for request in batch if not request.kind]:
+                        self._tell(self._answer_all, done)
         except Exception as error:  # whatever a model raises must reach who waits for it
             self._failure = error
         finally:
             self._tell(self._end)
 
-    def _next_batch(self) -> list[_Request] | None:
-        """Wait for work; None when the loop stops. Closes the rows that were given back."""
-        with self._wakeup:
-            while not (self._stopping or self._requests or self._to_close):
-                self._wakeup.wait()
-            closing = list(self._to_close)
-            self._to_close.clear()
-            batch: list[_Request] = []
-            if not self._stopping and self._requests:
-                ordered = sorted(self._requests.values(), key=lambda request: request.due_s)
-                batch = [request for request in ordered if request.kind == ordered[0].kind]
-                for request in batch:
-                    del self._requests[request.session, request.kind]
-        for session in closing:
-            if session.row is not None:
-                self._engine.close(session.row)
-                session.row = None
-        return None if self._stopping else batch
+    def _receive(self, waiting: list[_Request]) -> bool:
+        """Add what is asked for to ``waiting``, at least one piece, and close rows. False: it is the end."""
+        while not (waiting and self._inbox.empty()):
+            message = self._inbox.get()
+            if message is None:
+                return False
+            if isinstance(message, list):
+                waiting += message
+            elif message.row is not None:
+                self._engine.close(message.row)
+                message.row = None
+        return True
 
-    def _step(self, batch: list[_Request]) -> list[NDArray[Any]]:
-        if not batch:
-            return []
-        began_s = self._clock()
-        work = [Work(self._row(r.session), r.kind, r.data, r.due_s, r.fresh) for r in batch]
+    def _step(self, batch: list[_Request]) -> None:
+        began_s, kind = self._clock(), batch[0].kind
+        assert kind is not None
+        work = [
+            Work(self._row(r.session), kind, r.answers[-1] if r.answers else r.data, r.due_s, r.fresh) for r in batch
+        ]
         answers = self._engine.step(work)
         if len(answers) != len(work):
             raise RuntimeError(f"the engine gave {len(answers)} answers to {len(work)} pieces of work")
-        self.step_latency[batch[0].kind].add(self._clock() - began_s)
-        return answers
+        now_s = self._clock()
+        self.step_latency[kind].add(now_s - began_s)
+        for request, answer in zip(batch, answers, strict=True):
+            request.last_s = now_s - request.done_s if request.answers else 0.0
+            request.done_s = now_s
+            request.answers.append(answer)
+            n = len(request.answers)
+            request.kind = request.kinds[n] if n < len(request.kinds) else None
 
     def _row(self, session: Session) -> int:
         """The session's row, taken at its first step, as only this thread may touch the engine."""
@@ -264,22 +292,33 @@ class EngineLoop:
         try:
             self._asyncio.call_soon_threadsafe(call, *args)
         except RuntimeError:  # the event loop is gone, and with it everybody who waited
-            with self._wakeup:
-                self._stopping = True
+            self._inbox.put(None)
 
     # ---- back on the event loop ----------------------------------------------------------------------------
 
-    def _answer_all(self, batch: list[_Request], answers: list[NDArray[Any]]) -> None:
-        for request, answer in zip(batch, answers, strict=True):
-            _answer(request, answer)
+    def _answer_all(self, requests: list[_Request]) -> None:
+        for request in requests:
+            _answer(request, Visit(request.answers, request.last_s))
 
     def _end(self) -> None:
-        for request in list(self._unanswered):
+        for request in self._unanswered:
             _answer(request, self._stopped())
         self._ended.set()
 
 
-def _answer(request: _Request, answer: NDArray[Any] | BaseException) -> None:
+def _take(waiting: list[_Request]) -> list[_Request]:
+    """The piece that is due first and all others of its kind, by slack; the others stay. What nobody waits for goes."""
+    wanted = [request for request in waiting if not request.future.done()]
+    wanted.sort(key=lambda request: request.due_s)
+    kind = wanted[0].kind if wanted else None
+    batch = [request for request in wanted if request.kind == kind]
+    waiting[:] = [request for request in wanted if request.kind != kind]
+    for request in batch:
+        request.begun = True
+    return batch
+
+
+def _answer(request: _Request, answer: Visit | BaseException) -> None:
     if request.future.done():  # cancelled, or its session was closed while the engine worked
         return
     if isinstance(answer, BaseException):

@@ -7,9 +7,9 @@ too much waits; other sound makes its maker wait.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from .wire import Flag, Media
+from .wire import NO_FLAGS, Flag, Media
 
 MOST_PICTURES = 64
 
@@ -60,6 +60,11 @@ class Outbox:
         return self.live or self.waiting_ms < self.most_waiting_ms
 
     @property
+    def may_send(self) -> bool:
+        """Whether `take` would give something."""
+        return bool(self._pictures) or (bool(self._pieces) and self._ahead_ms(self._pieces[0]) <= self.lead_ms)
+
+    @property
     def has_sound(self) -> bool:
         """Whether sound waits."""
         return bool(self._pieces)
@@ -98,12 +103,11 @@ class Outbox:
         """The next message that may be sent now, numbered; None: there is none, or no credit for it."""
         if self._pieces and self._ahead_ms(self._pieces[0]) <= self.lead_ms:
             piece = self._pieces.popleft()
-            flags = piece.media.flags
-            if piece.start_ms > self.sent_ms:
+            jumps = piece.start_ms > self.sent_ms
+            if jumps:
                 self._gaps.append((self.sent_ms, piece.start_ms))
-                flags |= Flag.DISCONTINUITY
             self.sent_ms = piece.end_ms
-            return self._numbered(replace(piece.media, flags=flags))
+            return self._numbered(piece.media, Flag.DISCONTINUITY if jumps else NO_FLAGS)
         return self._numbered(self._pictures.popleft()) if self._pictures else None
 
     def clear(self) -> None:
@@ -114,10 +118,13 @@ class Outbox:
 
     def _ahead_ms(self, piece: Piece) -> float:
         """How much sound there is to play until the end of ``piece``: what was dropped is none."""
-        gaps = [*self._gaps, (self.sent_ms, piece.start_ms)]
-        return piece.end_ms - self.played_ms - sum(max(end - max(start, self.played_ms), 0.0) for start, end in gaps)
+        ahead_ms = piece.end_ms - self.played_ms
+        if self._gaps or piece.start_ms > self.sent_ms:
+            gaps = [*self._gaps, (self.sent_ms, piece.start_ms)]
+            ahead_ms -= sum(max(end - max(start, self.played_ms), 0.0) for start, end in gaps)
+        return ahead_ms
 
-    def _numbered(self, media: Media) -> Media:
+    def _numbered(self, media: Media, more: Flag = NO_FLAGS) -> Media:
         seq = self._seq[media.kind]
         self._seq[media.kind] = seq + 1 & 0xFFFF
-        return replace(media, seq=seq)
+        return media.numbered(seq, more)

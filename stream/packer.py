@@ -60,7 +60,7 @@ class Packer:
         self._frames_per_packet = frames_per_packet
         self._redundancy = redundancy
         self._gathered: list[NDArray[np.int16]] = []  # each [books]
-        self._past: deque[int] = deque(maxlen=frames_per_packet * redundancy)  # book 0 of sent frames, newest first
+        self._past: deque[int] = deque(maxlen=MAX_FRAMES * redundancy)  # book 0 of sent frames, newest first
         self._seq = 0
         self._dial = dial
 
@@ -68,8 +68,30 @@ class Packer:
         """The packets that ``codes`` [n, books of the model] complete."""
         for frame in codes:
             self._gathered.append(frame)
-            if len(self._gathered) == self._frames_per_packet:
+            if len(self._gathered) >= self._frames_per_packet:
                 yield self._packet(end_of_talk=False)
+
+    @property
+    def seq(self) -> int:
+        """The number of the next frame that is pushed, 0 ... 65535."""
+        return self._seq + len(self._gathered) & 0xFFFF
+
+    @property
+    def frames_per_packet(self) -> int:
+        """Of the packets that are not complete yet. Setting it raises ValueError: out of range."""
+        return self._frames_per_packet
+
+    @frames_per_packet.setter
+    def frames_per_packet(self, frames: int) -> None:
+        if not 1 <= frames <= MAX_FRAMES:
+            raise ValueError(f"frames per packet must be 1 to {MAX_FRAMES}, not {frames}")
+        self._frames_per_packet = frames
+
+    def skip(self, n_frames: int) -> None:
+        """Number ``n_frames`` that are not sent, as nobody spoke. Raises ValueError: a talk is not finished."""
+        if self._gathered or self._past:
+            raise ValueError("frames can be skipped between talks only")
+        self._seq = self._seq + n_frames & 0xFFFF
 
     def finish(self) -> bytes:
         """The last packet: whatever is gathered, perhaps nothing, and the word that the talk is over."""
@@ -91,8 +113,9 @@ class Packer:
         frames = len(self._gathered)
         codes = np.array(self._gathered, np.uint16).reshape(frames, self._descriptor.books)[:, : self._dial.books]
         reach = min(self._redundancy, len(self._past) // frames) * frames if frames else 0
-        packet = CodePacket(self._preset, self._seq, codes, np.array(list(self._past)[:reach], np.uint16), end_of_talk)
-        self._past.extendleft(int(code) for code in codes[:, 0])
+        past = np.array(list(self._past)[:reach] if reach else [], np.uint16)
+        packet = CodePacket(self._preset, self._seq, codes, past, end_of_talk)
+        self._past.extendleft(codes[:, 0].tolist())
         self._seq = self._seq + frames & 0xFFFF
         self._gathered.clear()
         return pack(packet, self._descriptor.bits_per_code)

@@ -22,6 +22,7 @@ MAX_BOOKS = 15
 MAX_REDUNDANCY = 7
 
 _HEADER = struct.Struct("<BBHB")
+HEADER_BYTES = _HEADER.size
 _NOTHING = np.zeros(0, np.uint16)
 
 
@@ -70,23 +71,22 @@ def pack(packet: CodePacket, book_bits: int) -> bytes:
     codes, redundant = packet.codes, packet.redundant
     if codes.ndim != 2 or redundant.ndim != 1:
         raise PacketError(f"codes must be [frames, books] and redundant [n], not {codes.shape}, {redundant.shape}")
-    frames, books = codes.shape
-    _check_header(packet.preset_id, frames, books, packet.redundancy, packet.end_of_talk)
-    if len(redundant) != packet.redundancy * frames:
+    (frames, books), redundancy = codes.shape, packet.redundancy
+    _check_header(packet.preset_id, frames, books, redundancy, packet.end_of_talk)
+    if len(redundant) != redundancy * frames:
         raise PacketError(f"{len(redundant)} redundant codes do not fill packets of {frames} frames")
     if not 0 <= packet.seq <= 0xFFFF:
         raise PacketError(f"sequence number {packet.seq} is not in 0 ... 65535")
-    flat = np.concatenate([codes.reshape(-1), redundant]).astype(np.int64)
-    if flat.size and (flat.min() < 0 or flat.max() >> book_bits):
+    flat = [*codes.reshape(-1).tolist(), *redundant.tolist()]
+    if flat and (min(flat) < 0 or max(flat) >> book_bits):
         raise PacketError(f"a code does not fit into {book_bits} bits")
     header = _HEADER.pack(
         VERSION << 4 | packet.preset_id,
-        books << 4 | packet.redundancy << 1 | packet.end_of_talk,
+        books << 4 | redundancy << 1 | packet.end_of_talk,
         packet.seq,
         frames,
     )
-    bits = (flat[:, None] >> np.arange(book_bits - 1, -1, -1)) & 1
-    return header + np.packbits(bits.astype(np.uint8)).tobytes()
+    return header + b"".join(_joined(flat[at : at + 8], book_bits) for at in range(0, len(flat), 8))
 
 
 def shape(packed: bytes) -> tuple[int, int]:
@@ -108,15 +108,14 @@ def unpack(packed: bytes, book_bits: int) -> CodePacket:
         raise PacketError(f"code packet of version {version}, only {VERSION} is known; update sottovoce")
     _check_header(preset, frames, books, redundancy, end_of_talk)
     n_codes = frames * (books + redundancy)
-    body = np.frombuffer(packed, np.uint8, offset=_HEADER.size)
-    if len(body) != (n_codes * book_bits + 7) // 8:
-        wanted = _HEADER.size + (n_codes * book_bits + 7) // 8
+    wanted = _HEADER.size + (n_codes * book_bits + 7) // 8
+    if len(packed) != wanted:
         raise PacketError(f"a code packet of {frames} frames and {books} books has {wanted} bytes, not {len(packed)}")
-    bits = np.unpackbits(body)
-    if bits[n_codes * book_bits :].any():
+    if n_codes and packed[-1] & (1 << -n_codes * book_bits % 8) - 1:
         raise PacketError("the padding of a code packet is not zero")
-    weights = 1 << np.arange(book_bits - 1, -1, -1)
-    flat = (bits[: n_codes * book_bits].reshape(n_codes, book_bits) @ weights).astype(np.uint16)
+    groups = range(_HEADER.size, len(packed), book_bits)
+    codes = [code for at in groups for code in _parted(packed[at : at + book_bits], book_bits)]
+    flat = np.array(codes[:n_codes], np.uint16)
     return CodePacket(
         preset_id=preset,
         seq=seq,
@@ -124,6 +123,22 @@ def unpack(packed: bytes, book_bits: int) -> CodePacket:
         redundant=flat[frames * books :],
         end_of_talk=end_of_talk,
     )
+
+
+def _joined(codes: list[int], book_bits: int) -> bytes:
+    """Up to eight codes as bits: eight of them fill as many bytes as one has bits. For single frames numpy takes longer."""
+    bits = 0
+    for code in codes:
+        bits = bits << book_bits | code
+    n_bits = len(codes) * book_bits
+    return (bits << -n_bits % 8).to_bytes((n_bits + 7) // 8, "big")
+
+
+def _parted(group: bytes, book_bits: int) -> list[int]:
+    """The codes that begin in up to ``book_bits`` bytes, and perhaps one of padding."""
+    n_codes = 8 * len(group) // book_bits
+    bits = int.from_bytes(group, "big") >> 8 * len(group) - n_codes * book_bits
+    return [bits >> book_bits * (n_codes - 1 - i) & (1 << book_bits) - 1 for i in range(n_codes)]
 
 
 def _header(packed: bytes) -> tuple[int, int, int, int]:

@@ -1,13 +1,14 @@
 """Whole conversations: stages joined by bounded channels in one task group.
 
 `loopback` is the chain from a microphone to a speaker on one machine; `encode` and `decode` are its halves,
-made of the same stages, so that a file that is encoded and decoded gives the same samples as a loopback.
+made of the same stages, so that a file that is encoded and decoded gives the same samples as a loopback. A channel stands
+where one side may have to wait for the other: behind the source, and before the second visit of the engine.
 """
 
 from __future__ import annotations
 
 from asyncio import Task, TaskGroup
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ PacketSource = AsyncIterable[bytes]
 PacketSink = Callable[[bytes], Awaitable[None]]
 
 WAITING_FRAMES = 1
-"""Room between two stages: with one frame in each hand the engine stays busy; more would only add delay."""
+"""Room between two visits of the engine: with one frame in each hand it stays busy; more would only add delay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,45 +98,37 @@ class _Conversation:
         self.statistics.watch(channel)
         return channel
 
-    def speak(self, tasks: TaskGroup, source: Source) -> tuple[Task[int], Channel[Frame[Codes]]]:
-        """Sound -> codes; the task's result is how many samples came in."""
+    def capture(self, tasks: TaskGroup, source: Source) -> tuple[Task[int], Channel[Frame[Pcm]]]:
+        """Sound in frames; the task's result is how many samples came in."""
         # Only what a live source gives is ever lost: the models behind it must not miss a frame.
         policy: Policy = "drop_oldest" if self.settings.live else "wait"
         pcm: Channel[Frame[Pcm]] = self.channel("captured", self.settings.capture_frames, policy)
-        mel: Channel[Frame[Mel]] = self.channel("mel")
-        codes: Channel[Frame[Codes]] = self.channel("encoded")
-        line, settings = self.line, self.settings
-        captured = tasks.create_task(
-            stages.capture(source, pcm, line, self.descriptor, flush=settings.aligned), name="capture"
-        )
-        if settings.live and settings.aligned:
+        capturing = stages.capture(source, pcm, self.line, self.descriptor, flush=self.settings.aligned)
+        captured = tasks.create_task(capturing, name="capture")
+        if self.settings.live and self.settings.aligned:
             whole: Channel[Frame[Pcm]] = self.channel("filled")
             tasks.create_task(stages.fill(pcm, whole, self.descriptor), name="fill")
             pcm = whole
-        tasks.create_task(stages.model("mel", pcm, mel, line, self.session, self.taps.mel_in), name="mel")
-        tasks.create_task(stages.model("encode", mel, codes, line, self.session), name="encode")
-        return captured, codes
+        return captured, pcm
 
-    def packer(self) -> Packer:
+    def write(self) -> stages.Write:
         """Raises ValueError: settings out of range."""
-        return Packer(self.descriptor, self.dial, self.settings.frames_per_packet, self.settings.redundancy)
+        packer = Packer(self.descriptor, self.dial, self.settings.frames_per_packet, self.settings.redundancy)
+        return stages.Write(self.line, packer)
+
+    def receive(self) -> stages.Receive:
+        """The other end of the wire."""
+        patience_frames = self.settings.redundancy * self.settings.frames_per_packet
+        return stages.Receive(self.line, self.descriptor, patience_frames, self.taps.codes)
 
     def hear(
-        self, tasks: TaskGroup, packets: Channel[Wire], sink: Sink, n_samples: Callable[[], int | None]
+        self, tasks: TaskGroup, codes: Channel[Frame[Codes]], sink: Sink, n_samples: Callable[[], int | None]
     ) -> Task[int]:
-        """Packets -> sound; the task's result is how many samples went out."""
-        codes: Channel[Frame[Codes]] = self.channel("received")
-        mel: Channel[Frame[Mel]] = self.channel("decoded")
-        pcm: Channel[Frame[Pcm]] = self.channel("vocoded")
-        line, descriptor, settings = self.line, self.descriptor, self.settings
-        patience_frames = settings.redundancy * settings.frames_per_packet
-        trim = Trim(descriptor.delay_samples, descriptor.frame_samples) if settings.aligned else None
-        tasks.create_task(
-            stages.receive(packets, codes, line, descriptor, patience_frames, self.taps.codes), name="receive"
-        )
-        tasks.create_task(stages.decode(codes, mel, line, self.session, self.taps.mel_out), name="decode")
-        tasks.create_task(stages.model("vocode", mel, pcm, line, self.session), name="vocode")
-        return tasks.create_task(stages.play(pcm, sink, line, trim, n_samples), name="play")
+        """Codes -> sound; the task's result is how many samples went out."""
+        descriptor = self.descriptor
+        trim = Trim(descriptor.delay_samples, descriptor.frame_samples) if self.settings.aligned else None
+        hearing = stages.hear(codes, sink, self.line, self.session, self.taps.mel_out, trim, n_samples)
+        return tasks.create_task(hearing, name="hear")
 
 
 async def loopback(
@@ -172,15 +165,27 @@ async def loopback(
         SottovoceError: whatever ended a stage; also anything that ``source`` or ``sink`` raise.
     """
     talk = _Conversation(session, settings, statistics, dial, taps, generation, clock)
+    line, write, receive = talk.line, talk.write(), talk.receive()
     loss = loss or GilbertLoss(settings.loss, settings.burst, settings.seed)
+    received: Channel[Frame[Codes]] = talk.channel("received")
+
+    async def cross(packets: Iterable[Wire]) -> None:
+        for packet in packets:
+            for frame in receive.push(stages.lose(packet, line, loss)):
+                await received.send(frame)
+
+    async def speak(pcm: Channel[Frame[Pcm]]) -> None:
+        async with received:
+            await stages.speak(pcm, lambda frame: cross(write.push(frame)), line, session, talk.taps.mel_in)
+            await cross(write.finish())
+            for frame in receive.finish():
+                await received.send(frame)
+
     async with _first_error(), TaskGroup() as tasks:
-        captured, codes = talk.speak(tasks, source)
-        sent: Channel[Wire] = talk.channel("sent")
-        tasks.create_task(stages.pack(codes, sent, talk.line, talk.packer()), name="pack")
-        arrived: Channel[Wire] = talk.channel("arrived")
-        tasks.create_task(stages.drop(sent, arrived, talk.line, loss), name="drop")
+        captured, pcm = talk.capture(tasks, source)
+        tasks.create_task(speak(pcm), name="speak")
         # The source has ended before its last frame can have reached the end of the chain.
-        talk.hear(tasks, arrived, sink, lambda: captured.result())
+        talk.hear(tasks, received, sink, lambda: captured.result())
     return captured.result()
 
 
@@ -200,15 +205,21 @@ async def encode(
 
     If ``aligned``, the packets also hold what it takes to decode all of them through the codec's delay.
     """
-
-    async def send(packet: Wire) -> None:
-        assert isinstance(packet.data, bytes)
-        await sink(packet.data)
-
     talk = _Conversation(session, settings, statistics, dial, taps, generation, clock)
+    write = talk.write()
+
+    async def send(packets: Iterable[Wire]) -> None:
+        for packet in packets:
+            assert isinstance(packet.data, bytes)
+            await sink(packet.data)
+
+    async def speak(pcm: Channel[Frame[Pcm]]) -> None:
+        await stages.speak(pcm, lambda frame: send(write.push(frame)), talk.line, session, talk.taps.mel_in)
+        await send(write.finish())
+
     async with _first_error(), TaskGroup() as tasks:
-        captured, codes = talk.speak(tasks, source)
-        tasks.create_task(stages.write(codes, send, talk.line, talk.packer()), name="pack")
+        captured, pcm = talk.capture(tasks, source)
+        tasks.create_task(speak(pcm), name="speak")
     return captured.result()
 
 
@@ -229,10 +240,23 @@ async def decode(
     ``n_samples`` is asked at the end for the length of the original, as only the end of a code file tells.
     """
     talk = _Conversation(session, settings, statistics, None, taps, generation, clock)
+    line, receive = talk.line, talk.receive()
+    received: Channel[Frame[Codes]] = talk.channel("received")
+
+    async def listen() -> None:
+        async with received:
+            seq = 0
+            async for packed in source:
+                now_s = line.clock()
+                for frame in receive.push(Frame(packed, seq, line.generation.current, now_s, now_s)):
+                    await received.send(frame)
+                seq += 1
+            for frame in receive.finish():
+                await received.send(frame)
+
     async with _first_error(), TaskGroup() as tasks:
-        arrived: Channel[Wire] = talk.channel("arrived")
-        tasks.create_task(stages.listen(source, arrived, talk.line), name="listen")
-        played = talk.hear(tasks, arrived, sink, n_samples)
+        tasks.create_task(listen(), name="listen")
+        played = talk.hear(tasks, received, sink, n_samples)
     return played.result()
 
 

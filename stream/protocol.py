@@ -39,6 +39,7 @@ BYTES_PER_SAMPLE = {"s16le": 2, "f32le": 4}
 LEAST_LEAD_FRAMES = 2
 """Less credit would never let a frame go out while the one before it is played."""
 NO_LOSS = "loss is simulated in mode loopback, between pcm and pcm only"
+_KINDS = frozenset(Kind)
 _TOLD_EVERY = 8
 """How often, within ``ahead_ms``, a client is told what was taken."""
 
@@ -128,12 +129,17 @@ class Session:
         if self.ended_by is None:
             self._control.append(messages.encode(message))
 
-    def took(self, ms: float) -> None:
-        """So much of what the client sent was taken, or thrown away: where sound waits it is told that it may send more."""
+    def took(self, ms: float) -> bool:
+        """So much of what the client sent was taken, or thrown away: where sound waits it is told that it may send more.
+
+        Returns whether it is told now.
+        """
         self._taken_ms += ms
-        if not self._started().live and self._taken_ms - self._told_ms >= self.hello.limits.ahead_ms / _TOLD_EVERY:
-            self._told_ms = self._taken_ms
-            self.say(Taken(self._taken_ms))
+        if self._started().live or self._taken_ms - self._told_ms < self.hello.limits.ahead_ms / _TOLD_EVERY:
+            return False
+        self._told_ms = self._taken_ms
+        self.say(Taken(self._taken_ms))
+        return True
 
     def offer(self, media: Media, start_ms: float, end_ms: float, generation: int, now_s: float) -> bool:
         """Sound or codes to send, ``start_ms`` to ``end_ms`` of their generation; False: they are not wanted any more."""
@@ -160,6 +166,13 @@ class Session:
             self.counts["messages_out"] += 1
             self.counts["bytes_out"] += len(message)
         return message
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `next_to_send` or `close_code` has something to tell."""
+        if self._control or self.ended_by is not None or self._finished:
+            return True
+        return self.outbox is not None and self.outbox.may_send
 
     @property
     def close_code(self) -> int | None:
@@ -248,7 +261,7 @@ class Session:
 
     def _media(self, media: Media) -> list[Event]:
         start = self._started()
-        if media.kind not in set(Kind):  # of a later version
+        if media.kind not in _KINDS:  # of a later version
             return []
         form = start.in_
         if media.kind != (Kind.PCM if form.kind == "pcm" else Kind.CODES) or start.mode == "speak":

@@ -26,5 +26,6 @@ def from_bytes(data: bytes, form: SampleFormat) -> Pcm:
 def to_bytes(pcm: Pcm, form: SampleFormat) -> bytes:
     """The samples as they go over a wire; s16le is rounded and clipped."""
     if form == "s16le":
-        return np.clip(np.rint(pcm * 32768), -32768, 32767).astype("<i2").tobytes()
+        scaled = np.rint(pcm * 32768)
+        return np.minimum(np.maximum(scaled, -32768), 32767).astype("<i2").tobytes()
     return pcm.astype("<f4").tobytes()

@@ -68,18 +68,18 @@ def read(cls: type[T], values: dict[str, Any], where: str) -> T:
 
 def write(value: object) -> str:
     """One line of JSON in ASCII; what is None is left out."""
-    return json.dumps(_plain(value), separators=(",", ":"), allow_nan=False)
+    return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_plain)
 
 
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        items = {field.name.rstrip("_"): getattr(value, field.name) for field in fields(value)}
-        return {name: _plain(item) for name, item in items.items() if item is not None}
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
+def _plain(value: Any) -> dict[str, Any]:
+    """A dataclass as what JSON knows, but for what is in it."""
+    items = ((field.name.rstrip("_"), getattr(value, field.name)) for field in fields(value))
+    return {name: item for name, item in items if item is not None}
+
+
+@cache
+def _form(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(hint), get_args(hint)
 
 
 @cache
@@ -89,7 +89,7 @@ def _hints(cls: type) -> dict[str, Any]:
 
 def _value(hint: Any, value: Any, where: str) -> Any:
     """``value`` if it is what ``hint`` asks for. Raises ProtocolError."""
-    origin, args = get_origin(hint), get_args(hint)
+    origin, args = _form(hint)
     if origin is Annotated:
         return _within(_value(args[0], value, where), args[1], where)
     if origin in (Union, UnionType):  # X | None

@@ -1,6 +1,6 @@
 """A whole conversation of the other kind: text in, sound or packets out.
 
-read -> talk -> decode -> vocode -> sink, each in a task of its own, joined by channels of one frame: a sink that is slow, as
+read -> talk -> decode and vocode -> sink, each in a task of its own, joined by channels of one frame: a sink that is slow, as
 one is that plays, holds back everything up to who writes the text.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TaskGroup
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from . import stages
 from .channel import Channel
 from .clock import Clock, monotonic
 from .first_audio import FirstAudio
-from .frames import Codes, Frame, Mel, Pcm
+from .frames import Codes, Frame, Pcm
 from .generation import Generation
 from .lead import Lead
 from .loop import Session
@@ -82,12 +82,9 @@ async def speak(
 
     async with _first_error(), TaskGroup() as tasks:
         codes = _talk(tasks, texts, speech, context, line, tell)
-        mel: Channel[Frame[Mel]] = _channel(context, "decoded")
-        pcm: Channel[Frame[Pcm]] = _channel(context, "vocoded")
-        tasks.create_task(stages.decode(codes, mel, line, session, context.taps.mel_out), name="decode")
-        tasks.create_task(stages.model("vocode", mel, pcm, line, session), name="vocode")
-        played = tasks.create_task(stages.play(pcm, hand_over, line, None, lambda: None), name="play")
-    return played.result()
+        hearing = stages.hear(codes, hand_over, line, session, context.taps.mel_out)
+        heard = tasks.create_task(hearing, name="hear")
+    return heard.result()
 
 
 async def write(
@@ -96,15 +93,19 @@ async def write(
 ) -> None:  # fmt: skip
     """Text to code packets. Raises as `speak`."""
 
-    async def send(packet: Wire) -> None:
-        assert isinstance(packet.data, bytes)
-        context.first_audio.mark("ready", context.clock())
-        await sink(packet.data)
-
     line = _line(context)
+    writing = stages.Write(line, packer)
+
+    async def send(packets: Iterable[Wire]) -> None:
+        for packet in packets:
+            assert isinstance(packet.data, bytes)
+            context.first_audio.mark("ready", context.clock())
+            await sink(packet.data)
+
     async with _first_error(), TaskGroup() as tasks:
-        codes = _talk(tasks, texts, speech, context, line, tell)
-        tasks.create_task(stages.write(codes, send, line, packer), name="pack")
+        async for frame in _talk(tasks, texts, speech, context, line, tell):
+            await send(writing.push(frame))
+        await send(writing.finish())
 
 
 def _line(context: Context) -> Line:

@@ -23,6 +23,8 @@ from .talk_work import Manner
 
 logger = logging.getLogger(__name__)
 
+BODY_S = 10.0
+"""What the rest of a request may take."""
 RETRY_S = 1
 """When to ask again for a row."""
 
@@ -61,6 +63,8 @@ class Asked:
     manner: Manner
     media_type: str
     body: Body
+    told: Callable[[TalkEvent], None] = lambda event: None
+    "Gets what the talker tells, before the sound that it tells of."
 
 
 Refuse = Callable[[int, str, str], Response]
@@ -132,6 +136,7 @@ class SpokenAnswer(Response):
             return await self._speakers.say(_once(asked.text), sink, row, asked.manner, service.clock, self._told)
 
     def _told(self, event: TalkEvent) -> None:
+        self._asked.told(event)
         if isinstance(event, PassageBegan):
             self._symbols += sum(len(word.phonemes) for word in event.words)
 
@@ -146,18 +151,22 @@ class SpokenAnswer(Response):
                 await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
-async def read_json(request: Request, most_bytes: int) -> dict[str, Any]:
+async def read_json(request: Request, most_bytes: int, patience_s: float = BODY_S) -> dict[str, Any]:
     """The JSON object that came, without what is null in it.
 
     Raises:
-        ProtocolError: it is none, or larger than ``most_bytes``.
+        ProtocolError: it is none, larger than ``most_bytes``, or did not come within ``patience_s``.
         ClientDisconnect: it never came whole.
     """
     data = bytearray()
-    async for piece in request.stream():
-        data += piece
-        if len(data) > most_bytes:
-            raise ProtocolError("overrun", f"a request has at most {most_bytes} bytes")
+    try:
+        async with asyncio.timeout(patience_s):
+            async for piece in request.stream():
+                data += piece
+                if len(data) > most_bytes:
+                    raise ProtocolError("overrun", f"a request has at most {most_bytes} bytes")
+    except TimeoutError:
+        raise ProtocolError("bad_message", f"the request did not come whole within {patience_s:g} s") from None
     try:
         value = json.loads(data)
     except (RecursionError, ValueError):

@@ -1,15 +1,16 @@
-"""The stages in the order that a frame passes them: coroutines that read one channel and write the next.
+"""The stages in the order that a frame passes them.
 
-A stage ends when its input ends, closes what it sends to, and raises into the task group of its conversation.
-Whatever it takes that is older than the session's generation it drops. A frame of a new generation starts the
-models from their initial state: not even a filter's tail of cancelled sound is heard.
+Those that wait, for sound or for the engine, are coroutines that read a channel; what needs no waiting, the wire between
+the two visits of the engine, is plain objects that are pushed. A coroutine ends when its input ends, and raises into the
+task group of its conversation. Whatever a stage takes that is older than the session's generation it drops. A frame of a new
+generation starts the models from their initial state: not even a filter's tail of cancelled sound is heard.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -23,14 +24,13 @@ from .engine import Kind
 from .errors import PacketError
 from .frames import MEL_FLOOR, Codes, Frame, Mel, Pcm, Reblock
 from .generation import Generation
-from .loop import Session
+from .loop import Session, Visit
 from .loss import GilbertLoss
 from .packer import Packer
 from .packet import CodePacket, preset_id, shape, unpack
 from .statistics import Statistics
 
 A = TypeVar("A", Pcm, Mel, Codes)
-B = TypeVar("B", Pcm, Mel, Codes)
 T = TypeVar("T")
 
 Wire = Frame[bytes | Missing]
@@ -47,18 +47,25 @@ class Line:
         self.clock = clock
         self.statistics = statistics
 
-    def wanted(self, frame: Frame[T], channel: Channel[Frame[T]], n_frames: int = 1) -> bool:
-        """Whether ``frame``, taken out of ``channel``, is of the present generation; if not, counts it."""
+    def wanted(self, frame: Frame[T], place: str, n_frames: int = 1) -> bool:
+        """Whether ``frame``, which comes from ``place``, is of the present generation; if not, counts it."""
         if self.generation.is_stale(frame.generation):
-            channel.drop("stale", n_frames)
+            self.statistics.drop(place, "stale", n_frames)
             return False
         return True
 
-    def leaving(self, stage: str, *came_s: float) -> float:
+    def leaving(self, stage: str, came_s: Iterable[float]) -> float:
         """The time now, having noted how long each frame took that left the stage before at ``came_s``."""
-        now_s = self.clock()
+        now_s, latency = self.clock(), self.statistics.stage(stage)
         for s in came_s:
-            self.statistics.stage(stage).add(now_s - s)
+            latency.add(now_s - s)
+        return now_s
+
+    def visited(self, kinds: tuple[Kind, Kind], visit: Visit, came_s: float) -> float:
+        """The same of two stages that were one visit of the engine."""
+        now_s = self.clock()
+        self.statistics.stage(kinds[0]).add(now_s - came_s - visit.last_s)
+        self.statistics.stage(kinds[1]).add(visit.last_s)
         return now_s
 
 
@@ -110,129 +117,135 @@ async def fill(frames: Channel[Frame[Pcm]], out: Channel[Frame[Pcm]], descriptor
             seq = frame.seq + 1
 
 
-async def model(
-    kind: Kind,
-    frames: Channel[Frame[A]],
-    out: Channel[Frame[B]],
+_SPEAK: tuple[Kind, Kind] = ("mel", "encode")
+_HEAR: tuple[Kind, Kind] = ("decode", "vocode")
+
+
+async def speak(
+    frames: Channel[Frame[Pcm]],
+    sink: Callable[[Frame[Codes]], Awaitable[None]],
     line: Line,
     session: Session,
-    tap: Tap[B] | None = None,
+    tap: Tap[Mel] | None = None,
 ) -> None:
-    """Frames through one of the engine's kinds: pcm -> mel -> codes, or mel -> pcm."""
+    """Frames of pcm -> mel -> codes, in one visit of the engine."""
     frame_s = session.descriptor.frame_ms / 1000
     generation = None
-    async with out:
-        async for frame in frames:
-            if not line.wanted(frame, frames):
-                continue
-            answer = await session.step(kind, frame.data, frame.born_s + frame_s, fresh=frame.generation != generation)
-            generation = frame.generation
-            if kind == "encode":
-                line.statistics.codes.add(answer)
-            done = frame.carrying(answer, left_s=line.leaving(kind, frame.left_s))
-            if tap:
-                tap(done)
-            await out.send(done)
+    async for frame in frames:
+        if not line.wanted(frame, frames.name):
+            continue
+        fresh, generation = frame.generation != generation, frame.generation
+        visit = await session.visit(_SPEAK, frame.data, frame.born_s + frame_s, fresh=fresh)
+        mel, codes = visit.answers
+        line.statistics.codes.add(codes)
+        now_s = line.visited(_SPEAK, visit, frame.left_s)
+        if tap:
+            tap(frame.carrying(mel, left_s=now_s))
+        await sink(frame.carrying(codes, left_s=now_s))
 
 
-async def pack(frames: Channel[Frame[Codes]], out: Channel[Wire], line: Line, packer: Packer) -> None:
-    """`write` into a channel."""
-    async with out:
-        await write(frames, out.send, line, packer)
-
-
-async def write(
-    frames: Channel[Frame[Codes]], sink: Callable[[Wire], Awaitable[None]], line: Line, packer: Packer
-) -> None:
-    """Frames of codes -> packets to a file or a wire. The last one ends the talk, as does the first after a cancel.
+class Write:
+    """Frames of codes -> packets for a file or a wire. `finish` ends the talk, as does the first frame after a cancel.
 
     A frame gets its number at the moment it is handed over, so that a cancel leaves no gap in the numbers, which
     a receiver would fill with what was cancelled.
     """
-    gathered: list[Frame[Codes]] = []
-    last: Frame[Codes] | None = None  # of the talk that has not ended
-    n_packets = 0
 
-    async def send(packed: bytes, generation: int, born_s: float) -> None:
-        nonlocal n_packets
-        now_s = line.leaving("pack", *(frame.left_s for frame in gathered))
-        gathered.clear()
-        line.statistics.sent(len(packed), *shape(packed))
-        n_packets += 1
-        await sink(Frame(packed, n_packets - 1, generation, born_s, now_s))
+    def __init__(self, line: Line, packer: Packer) -> None:
+        self._line = line
+        self._packer = packer
+        self._gathered: list[float] = []  # when the stage before let go of each frame of the next packet
+        self._last: Frame[Codes] | None = None  # of the talk that has not ended
+        self._n_packets = 0
 
-    async def end(last: Frame[Codes]) -> None:
-        if line.generation.is_stale(last.generation):
-            frames.drop("stale", packer.restart())
-            gathered.clear()
-        await send(packer.finish(), line.generation.current, last.born_s)
+    def push(self, frame: Frame[Codes]) -> Iterator[Wire]:
+        """The packets that ``frame`` completes."""
+        if self._last is not None and self._line.generation.is_stale(self._last.generation):
+            yield from self.finish()
+        if self._line.wanted(frame, "encoded"):
+            self._last = frame
+            self._gathered.append(frame.left_s)
+            for packed in self._packer.push(frame.data):
+                yield self._packet(packed, frame.generation, frame.born_s)
 
-    async for frame in frames:
-        if last is not None and line.generation.is_stale(last.generation):
-            await end(last)
-            last = None
-        if not line.wanted(frame, frames):
-            continue
-        last = frame
-        gathered.append(frame)
-        for packed in packer.push(frame.data):
-            await send(packed, frame.generation, frame.born_s)
-    if last is not None:
-        await end(last)
+    def finish(self) -> Iterator[Wire]:
+        """The end of the talk, if there was one."""
+        if self._last is None:
+            return
+        last, self._last = self._last, None
+        if self._line.generation.is_stale(last.generation):
+            self._line.statistics.drop("encoded", "stale", self._packer.restart())
+            self._gathered.clear()
+        yield self._packet(self._packer.finish(), self._line.generation.current, last.born_s)
+
+    def _packet(self, packed: bytes, generation: int, born_s: float) -> Wire:
+        now_s = self._line.leaving("pack", self._gathered)
+        self._gathered.clear()
+        self._line.statistics.sent(len(packed), *shape(packed))
+        self._n_packets += 1
+        return Frame(packed, self._n_packets - 1, generation, born_s, now_s)
 
 
-async def drop(packets: Channel[Wire], out: Channel[Wire], line: Line, loss: GilbertLoss) -> None:
+def lose(packet: Wire, line: Line, loss: GilbertLoss) -> Wire:
     """A bad wire: some packets are replaced by the word that they are missing."""
-    async with out:
-        async for packet in packets:
-            if isinstance(packet.data, bytes) and loss.lost():
-                n_frames, _ = shape(packet.data)
-                line.statistics.counters["packets_lost"] += 1
-                packets.drop("lost", n_frames)
-                packet = packet.carrying(Missing(n_frames))
-            await out.send(packet)
+    if isinstance(packet.data, Missing) or not loss.lost():
+        return packet
+    n_frames, _ = shape(packet.data)
+    line.statistics.counters["packets_lost"] += 1
+    line.statistics.drop("sent", "lost", n_frames)
+    return packet.carrying(Missing(n_frames))
 
 
-async def listen(source: AsyncIterable[bytes], out: Channel[Wire], line: Line) -> None:
-    """Packets from a file or a wire -> frames that carry them."""
-    seq = 0
-    async with out:
-        async for packed in source:
-            now_s = line.clock()
-            await out.send(Frame(packed, seq, line.generation.current, now_s, now_s))
-            seq += 1
-
-
-async def receive(
-    packets: Channel[Wire],
-    out: Channel[Frame[Codes]],
-    line: Line,
-    descriptor: Descriptor,
-    patience_frames: int,
-    tap: Tap[Codes] | None = None,
-) -> None:
+class Receive:
     """Packets -> frames of codes without a gap.
 
-    Raises PacketError: a packet that is none, or is of another preset.
+    `push` raises PacketError: a packet that is none, or is of another preset.
     """
-    frame_s = descriptor.frame_ms / 1000
-    conceal = Conceal(descriptor.books, descriptor.frame_ms, patience_frames, line.statistics.conceal)
-    held: deque[float] = deque()  # when the word came of each frame that is held back
-    last: Wire | None = None
-    seq = 0
 
-    async def send(settled: list[ReceivedFrame], packet: Wire) -> None:
-        nonlocal seq
-        before = len(settled) - (_n_frames(packet.data) if isinstance(packet.data, bytes) else 0)
+    def __init__(self, line: Line, descriptor: Descriptor, patience_frames: int, tap: Tap[Codes] | None = None) -> None:
+        self._line = line
+        self._descriptor = descriptor
+        self._tap = tap
+        self._conceal = Conceal(descriptor.books, descriptor.frame_ms, patience_frames, line.statistics.conceal)
+        self._held: deque[float] = deque()  # when the word came of each frame that is held back
+        self._last: Wire | None = None
+        self._seq = 0
+
+    def push(self, packet: Wire) -> Iterator[Frame[Codes]]:
+        """The frames that ``packet`` settles."""
+        n_frames = packet.data.n_frames if isinstance(packet.data, Missing) else shape(packet.data)[0]
+        if not self._line.wanted(packet, "arrived", n_frames):
+            return
+        if self._last is not None and packet.generation != self._last.generation:
+            self._restart()
+        self._last = packet
+        if isinstance(packet.data, Missing):
+            self._held.extend([packet.left_s] * n_frames)
+            yield from self._frames(self._conceal.missing(packet.data), packet)
+        else:
+            settled = self._conceal.receive(_unpacked(packet.data, self._descriptor))
+            yield from self._frames(settled, packet, n_frames)
+
+    def finish(self) -> Iterator[Frame[Codes]]:
+        """What was held back, if it is still wanted."""
+        if self._last is not None and self._line.generation.is_stale(self._last.generation):
+            self._restart()
+        elif self._last is not None:
+            yield from self._frames(self._conceal.finish(), self._last)
+
+    def _frames(self, settled: list[ReceivedFrame], packet: Wire, n_new: int = 0) -> Iterator[Frame[Codes]]:
+        """What `_conceal` has ``settled`` because of ``packet``, which brought the last ``n_new`` of them."""
+        held, frame_s = self._held, self._descriptor.frame_ms / 1000
+        before = len(settled) - n_new
         came_s = [held.popleft() if held and i < before else packet.left_s for i in range(len(settled))]
-        while len(held) > conceal.pending:
+        while len(held) > self._conceal.pending:
             held.popleft()
-        now_s = line.leaving("receive", *came_s)
-        newest = conceal.pending + len(settled) - 1  # a packet is as old as its newest frame
+        now_s = self._line.leaving("receive", came_s)
+        newest = self._conceal.pending + len(settled) - 1  # a packet is as old as its newest frame
         for i, frame in enumerate(settled):
             heard: Frame[Codes] = Frame(
                 frame.codes[None],
-                seq,
+                self._seq,
                 packet.generation,
                 packet.born_s - (newest - i) * frame_s,
                 now_s,
@@ -240,36 +253,14 @@ async def receive(
                 books=frame.books,
                 attenuation_db=frame.attenuation_db,
             )
-            seq += 1
-            if tap:
-                tap(heard)
-            await out.send(heard)
+            self._seq += 1
+            if self._tap:
+                self._tap(heard)
+            yield heard
 
-    def restart() -> None:
-        packets.drop("stale", conceal.restart())
-        held.clear()
-
-    async with out:
-        async for packet in packets:
-            if not line.wanted(packet, packets, _n_frames(packet.data)):
-                continue
-            if last is not None and packet.generation != last.generation:
-                restart()
-            last = packet
-            if isinstance(packet.data, Missing):
-                held.extend([packet.left_s] * packet.data.n_frames)
-                settled = conceal.missing(packet.data)
-            else:
-                settled = conceal.receive(_unpacked(packet.data, descriptor))
-            await send(settled, packet)
-        if last is not None and line.generation.is_stale(last.generation):
-            restart()
-        elif last is not None:
-            await send(conceal.finish(), last.carrying(Missing(0)))
-
-
-def _n_frames(data: bytes | Missing) -> int:
-    return data.n_frames if isinstance(data, Missing) else shape(data)[0]
+    def _restart(self) -> None:
+        self._line.statistics.drop("arrived", "stale", self._conceal.restart())
+        self._held.clear()
 
 
 def _unpacked(packed: bytes, descriptor: Descriptor) -> CodePacket:
@@ -283,31 +274,57 @@ def _unpacked(packed: bytes, descriptor: Descriptor) -> CodePacket:
     return packet
 
 
-async def decode(
+async def hear(
     frames: Channel[Frame[Codes]],
-    out: Channel[Frame[Mel]],
+    sink: Callable[[Frame[Pcm]], Awaitable[None]],
     line: Line,
     session: Session,
     tap: Tap[Mel] | None = None,
-) -> None:
-    """Frames of codes -> mel, faded where a frame was made up."""
+    trim: Trim | None = None,
+    n_samples: Callable[[], int | None] = lambda: None,
+) -> int:
+    """Frames of codes -> mel -> pcm, in one visit of the engine, -> the sink. Returns the samples given.
+
+    With ``trim`` they are exactly in line with the original, for whose length ``n_samples`` is asked when the input has ended;
+    None where that is not known. A frame that was made up is faded in the mel, which takes a visit for each half.
+    """
     frame_s = session.descriptor.frame_ms / 1000
-    generation = None
-    faded_db = 0.0
-    async with out:
-        async for frame in frames:
-            if not line.wanted(frame, frames):
-                continue
-            fresh = frame.generation != generation
-            generation = frame.generation
-            mel = await session.step("decode", frame.data, frame.born_s + frame_s, fresh=fresh)
-            if frame.attenuation_db > 0:
-                mel = fade(mel, 0.0 if fresh else faded_db, frame.attenuation_db)
-            faded_db = frame.attenuation_db
-            done = frame.carrying(mel, left_s=line.leaving("decode", frame.left_s))
-            if tap:
-                tap(done)
-            await out.send(done)
+    generation, faded_db, given = None, 0.0, 0
+    last: Frame[Pcm] | None = None
+
+    async def give(frame: Frame[Pcm]) -> None:
+        nonlocal given
+        line.statistics.level_out.add(frame.data)
+        if len(frame.data):
+            given += len(frame.data)
+            await sink(frame)
+
+    async for frame in frames:
+        if not line.wanted(frame, frames.name):
+            continue
+        fresh, generation = frame.generation != generation, frame.generation
+        due_s = frame.born_s + frame_s
+        if frame.attenuation_db > 0:
+            known = await session.step("decode", frame.data, due_s, fresh=fresh)
+            mel = fade(known, 0.0 if fresh else faded_db, frame.attenuation_db)
+            left_s = line.leaving("decode", [frame.left_s])
+            pcm = await session.step("vocode", mel, due_s, fresh=fresh)
+            left_s = line.leaving("vocode", [left_s])
+        else:
+            visit = await session.visit(_HEAR, frame.data, due_s, fresh=fresh)
+            mel, pcm = visit.answers
+            left_s = line.visited(_HEAR, visit, frame.left_s)
+        faded_db = frame.attenuation_db
+        if tap:
+            tap(frame.carrying(mel, left_s=left_s))
+        if not line.wanted(frame, "vocoded"):
+            continue
+        last = frame.carrying(trim.push(pcm) if trim else pcm, left_s=left_s)
+        await give(last)
+        line.statistics.age.add(line.leaving("play", [left_s]) - frame.born_s)
+    if trim and last is not None:
+        await give(last.carrying(trim.finish(n_samples())))
+    return given
 
 
 def fade(mel: Mel, from_db: float, to_db: float) -> Mel:
@@ -319,35 +336,3 @@ def fade(mel: Mel, from_db: float, to_db: float) -> Mel:
     db = np.linspace(from_db, to_db, len(mel) + 1)[1:, None]
     lowered: Mel = np.maximum(mel - db * (math.log(10) / 20), MEL_FLOOR).astype(np.float32)
     return lowered
-
-
-async def play(
-    frames: Channel[Frame[Pcm]],
-    sink: Callable[[Frame[Pcm]], Awaitable[None]],
-    line: Line,
-    trim: Trim | None,
-    n_samples: Callable[[], int | None],
-) -> int:
-    """Frames of pcm -> the sink; with ``trim``, exactly in line with the original. Returns the samples given.
-
-    ``n_samples`` is asked when the input has ended; None where the original's length is not known.
-    """
-    given = 0
-
-    async def give(frame: Frame[Pcm]) -> None:
-        nonlocal given
-        line.statistics.level_out.add(frame.data)
-        if len(frame.data):
-            given += len(frame.data)
-            await sink(frame)
-
-    last: Frame[Pcm] | None = None
-    async for frame in frames:
-        if not line.wanted(frame, frames):
-            continue
-        last = frame
-        await give(frame.carrying(trim.push(frame.data)) if trim else frame)
-        line.statistics.age.add(line.leaving("play", frame.left_s) - frame.born_s)
-    if trim and last is not None:
-        await give(last.carrying(trim.finish(n_samples())))
-    return given

@@ -231,7 +231,7 @@ async def talk(
     speech = _Speech(passages, out, line, session, lead, dial, sleep, tap)
     async with out:
         async for item in passages:
-            if not line.wanted(item, passages):
+            if not line.wanted(item, passages.name):
                 continue
             speech.go_on(item.generation)
             if isinstance(item.data, TextEnd):

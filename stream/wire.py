@@ -48,6 +48,7 @@ class Flag(IntFlag):
 
 
 NO_FLAGS = Flag(0)
+_FLAGS = tuple(Flag(bits) for bits in range(16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,11 @@ class Media:
     payload: bytes = b""
     flags: Flag = NO_FLAGS
 
+    def numbered(self, seq: int, more: Flag = NO_FLAGS) -> Media:
+        """The same with its sequence number, and more flags."""
+        flags = self.flags | more if more else self.flags
+        return Media(self.kind, seq, self.generation, self.count, self.time, self.payload, flags)
+
     def pack(self) -> bytes:
         """The message's bytes. Raises ProtocolError: a number does not fit into its field."""
         try:
@@ -83,7 +89,7 @@ def unpack(message: bytes) -> Media:
     if len(message) > MOST_BYTES:
         raise ProtocolError("bad_message", f"a media message has at most {MOST_BYTES} bytes, not {len(message)}")
     kind, flags, seq, generation, count, time = HEADER.unpack_from(message)
-    return Media(kind, seq, generation, count, time, message[HEADER.size :], Flag(flags & 15))
+    return Media(kind, seq, generation, count, time, message[HEADER.size :], _FLAGS[flags & 15])
 
 
 def behind(number: int, current: int) -> int:

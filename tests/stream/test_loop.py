@@ -244,3 +244,43 @@ def test_bad_input_hurts_only_who_gave_it(kind: str, data: NDArray[Any]) -> None
                 await session.step("mel", PCM, 0.0)
 
     asyncio.run(main())
+
+
+def test_several_kinds_in_one_visit_are_the_steps_one_by_one() -> None:
+    async def main() -> None:
+        pcm = np.random.default_rng(3).normal(0, 0.1, 2 * ECHO.frame_samples).astype(np.float32)
+        async with EngineLoop(EchoEngine(2)) as loop:
+            with loop.open() as alone, loop.open() as fused:
+                mel = await alone.step("mel", pcm, 0.0)
+                codes = await alone.step("encode", mel, 0.0)
+                for fresh in (False, True, False):
+                    known = await alone.step("decode", codes, 0.0, fresh=fresh)
+                    heard = await alone.step("vocode", known, 0.0, fresh=fresh)
+                    visit = await fused.visit(("decode", "vocode"), codes, 0.0, fresh=fresh)
+                    assert all(np.array_equal(a, b) for a, b in zip(visit.answers, (known, heard), strict=True))
+                visit = await fused.visit(("mel", "encode"), pcm, 0.0)
+                assert all(np.array_equal(a, b) for a, b in zip(visit.answers, (mel, codes), strict=True))
+                assert visit.last_s > 0
+                assert loop.step_latency["encode"].summary().n == 2
+
+    asyncio.run(main())
+
+
+def test_a_visit_makes_room_between_its_kinds_and_ends_where_nobody_waits_for_it() -> None:
+    async def main() -> None:
+        engine = GatedEngine(3)
+        async with EngineLoop(engine) as loop:
+            a, b, c = (loop.open() for _ in range(3))
+            visits = [asyncio.create_task(session.visit(("mel", "encode"), PCM, 5.0)) for session in (a, b)]
+            await engine.working()
+            urgent = ask(c, "vocode", 1.0)
+            await settled()
+            visits[1].cancel()
+            await settled()
+            for _ in range(3):
+                engine.gate.release()
+            await asyncio.gather(visits[0], urgent)
+        # What is asked for at once is one batch; the urgent piece goes before the second half; b's second half never runs.
+        assert engine.did == [[(0, "mel"), (1, "mel")], [(2, "vocode")], [(0, "encode")]]
+
+    asyncio.run(main())
