@@ -2,93 +2,116 @@
 
 from __future__ import annotations
 
-import json
+import os
 import platform
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from sottovoce.stream.engine import Engine
+from sottovoce.stream.errors import WeightsError
 
-from sottovoce.stream.engine import KINDS, Engine, Kind, Work
-
+from .bench_peers import Versus, versus
+from .bench_steps import Codec, Measured, Speech, measure
 from .engines import ECHO, PACKAGES, EngineOptions, choose_backend, make_engine
-from .pipes import say
-
-
-@dataclass(frozen=True, slots=True)
-class StageTimes:
-    """Percentiles of one stage's steps, in milliseconds."""
-
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
     """What was measured, and under which conditions."""
 
-    stages: dict[str, StageTimes]
-    "One step is one code frame; ``all`` is the four after each other."
-    rtf: float
-    "Time that the steps took over the length of the sound."
-    core_percent: float
-    "Processor time, of all threads, over the length of the sound."
     conditions: dict[str, str | int | float]
+    codec: list[Measured]
+    "mel, encode, decode and vocode, for each number of streams."
+    speech: list[Measured] = field(default_factory=list)
+    "talk, decode and vocode; empty where there is no talker."
+    read_ms: float | None = None
+    "What comes before the first frame of a clause: encodings and durations of its phonemes."
+    peers: list[Versus] = field(default_factory=list)
+    row_bytes: int | None = None
+    "What a stream keeps between two steps; None where the engine does not tell."
 
 
-def bench(options: EngineOptions, n_steps: int = 500, warm_up: int = 50) -> Bench:
-    """Step one stream frame by frame, as fast as it goes, on seeded noise.
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What to measure."""
 
-    Args:
-        options: which engine.
-        n_steps: frames that are measured, >= 1.
-        warm_up: frames before those.
+    engine: EngineOptions
+    rows: Sequence[int] = (1,)
+    n_steps: int = 500
+    warm_up: int = 50
+    speech: bool = True
+    "Whether to measure the talker where there is one."
+    peers: Sequence[str] = ()
+
+
+def bench(options: BenchOptions) -> Bench:
+    """Step streams frame by frame, as fast as they go.
 
     Raises:
-        WeightsError, UsageError: see `engines.make_engine`.
+        WeightsError, UsageError: see `engines.make_engine` and `peer_codecs.make_peer`.
     """
-    engine = make_engine(options)
+    began_s = time.perf_counter()
+    engine = make_engine(options.engine, max(options.rows))
+    start_s = time.perf_counter() - began_s
     descriptor = engine.descriptor
-    noise = np.random.default_rng(0)
-    row = engine.open()
-    taken_s: dict[Kind, list[float]] = {kind: [] for kind in KINDS}
-    cpu_s = 0.0
-    for step in range(warm_up + n_steps):
-        data: NDArray[Any] = (0.1 * noise.standard_normal(descriptor.frame_samples)).astype(np.float32)
-        cpu_began_s = time.process_time()
-        for kind in KINDS:
-            began_s = time.perf_counter()
-            data = _step(engine, row, kind, data)
-            if step >= warm_up:
-                taken_s[kind].append(time.perf_counter() - began_s)
-        if step >= warm_up:
-            cpu_s += time.process_time() - cpu_began_s
-    engine.close(row)
-    whole_s = np.sum([taken_s[kind] for kind in KINDS], axis=0)
-    sound_s = n_steps * descriptor.frame_ms / 1000
-    return Bench(
-        stages={**{kind: _percentiles(taken_s[kind]) for kind in KINDS}, "all": _percentiles(whole_s)},
-        rtf=float(whole_s.sum()) / sound_s,
-        core_percent=100 * cpu_s / sound_s,
-        conditions={
-            "cpu": processor(),
-            "python": platform.python_version(),
-            "backend": _backend(options),
-            "threads": options.threads,
-            "dtype": "float32",
-            "preset": descriptor.preset,
-            "model": descriptor.model_hash,
-            "vocoder": options.vocoder or "default",
-            "step_ms": descriptor.frame_ms,
-            "n": n_steps,
-            "warm_up": warm_up,
-        },
-    )
+    codec, speech, read_ms = [], [], None
+    for rows in options.rows:
+        codec.append(_measure(Codec(engine, rows), rows, options, descriptor.frame_ms))
+    talker = talker_of(engine, options.engine) if options.speech else None
+    if talker is not None:
+        for rows in options.rows:
+            chain = Speech(talker, rows)
+            read_ms = chain.read_ms(5) if read_ms is None else read_ms
+            speech.append(_measure(chain, rows, options, descriptor.frame_ms))
+    peers = [versus(name, engine, options.engine.threads) for name in options.peers]
+    measured: dict[str, str | int | float] = {
+        "chunk_ms": descriptor.frame_ms,
+        "n": options.n_steps,
+        "state": f"warm after {options.warm_up} steps",
+        "start_s": round(start_s, 3),
+    }
+    row_bytes = getattr(engine if talker is None else talker, "row_bytes", None)
+    return Bench(conditions(options.engine, engine) | measured, codec, speech, read_ms, peers, row_bytes)
+
+
+def _measure(chain: Codec, rows: int, options: BenchOptions, frame_ms: float) -> Measured:
+    try:
+        return measure(chain, rows, frame_ms, options.n_steps, options.warm_up)
+    finally:
+        chain.close()
+
+
+def talker_of(engine: Engine, chosen: EngineOptions) -> Engine | None:
+    """The engine with a talker beside it; None where this codec has none."""
+    if chosen.preset == ECHO:
+        return None
+    try:
+        from sottovoce.stream.talk_engine import add_talker
+    except ModuleNotFoundError:  # a backend of torch alone
+        return None
+    try:
+        return add_talker(engine, chosen.weights, chosen.threads)
+    except WeightsError:
+        return None
+
+
+def conditions(chosen: EngineOptions, engine: Engine) -> dict[str, str | int | float]:
+    """Of any figure that an engine of these options gives."""
+    return {
+        "device": "cpu",
+        "cpu": processor(),
+        "cores": os.cpu_count() or 1,
+        "python": platform.python_version(),
+        "backend": _backend(chosen),
+        "threads": chosen.threads,
+        "dtype": chosen.dtype,
+        "preset": engine.descriptor.preset,
+        "model": engine.descriptor.model_hash,
+        "vocoder": chosen.vocoder or "default",
+    }
 
 
 def _backend(options: EngineOptions) -> str:
@@ -96,18 +119,6 @@ def _backend(options: EngineOptions) -> str:
         return ECHO
     package = PACKAGES[choose_backend(options)][0]
     return f"{package} {import_module(package).__version__}"
-
-
-def print_bench(result: Bench, as_json: bool) -> None:
-    """Print it for people, or as one JSON object."""
-    if as_json:
-        say(json.dumps(asdict(result)))
-        return
-    say(f"{'stage':8} {'p50':>8} {'p95':>8} {'p99':>8}   ms a step")
-    for name, times in result.stages.items():
-        say(f"{name:8} {times.p50_ms:8.2f} {times.p95_ms:8.2f} {times.p99_ms:8.2f}")
-    say(f"real-time factor {result.rtf:.3f}, {result.core_percent:.1f} % of one core")
-    say(", ".join(f"{name} {value}" for name, value in result.conditions.items()))
 
 
 def processor() -> str:
@@ -119,12 +130,3 @@ def processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _step(engine: Engine, row: int, kind: Kind, data: NDArray[Any]) -> NDArray[Any]:
-    return engine.step([Work(row, kind, data, due_s=0.0)])[0]
-
-
-def _percentiles(seconds: list[float] | NDArray[np.float64]) -> StageTimes:
-    p50, p95, p99 = (1000 * float(value) for value in np.percentile(seconds, (50, 95, 99)))
-    return StageTimes(p50, p95, p99)

@@ -15,6 +15,7 @@ from sottovoce.stream.errors import UsageError, WeightsError
 
 Backend = Literal["onnx", "torch"]
 Vocoder = Literal["neural", "griffin-lim"]
+Dtype = Literal["float32", "int8"]
 VOCODERS: tuple[Vocoder, ...] = get_args(Vocoder)
 PRESETS = ("base", "micro")
 ECHO = "echo"
@@ -33,6 +34,8 @@ class EngineOptions:
     threads: int = 1
     weights: Path | None = None
     "Folder of the weights; None: those of the package."
+    dtype: Dtype = "float32"
+    "Of decoder and vocoder; codes are made in float32 whatever it is."
 
 
 def make_engine(options: EngineOptions, rows: int = 1) -> Engine:
@@ -49,11 +52,13 @@ def make_engine(options: EngineOptions, rows: int = 1) -> Engine:
     backend = choose_backend(options)
     if backend == "onnx" and options.vocoder == "griffin-lim":
         raise UsageError("Griffin-Lim runs on torch alone: leave out --backend onnx, or --vocoder griffin-lim")
+    if backend == "torch" and options.dtype != "float32":
+        raise UsageError(f"{options.dtype} runs on ONNX Runtime alone: leave out --dtype, or what needs torch")
     try:
         if backend == "onnx":
             from sottovoce.stream.onnx_engine import OnnxEngine
 
-            return OnnxEngine(options.preset, rows, options.threads, options.weights)
+            return OnnxEngine(options.preset, rows, options.threads, options.weights, options.dtype)
         from sottovoce.stream.torch_engine import TorchEngine
 
         return TorchEngine(options.preset, rows, options.threads, options.vocoder, options.weights)

@@ -32,11 +32,8 @@ class Picture:
         Raises UsageError: matplotlib is missing, or the ending names no format.
         """
         self._path = path
-        self._suffix = path.suffix.lower()
-        if self._suffix not in _FORMATS:
-            known = ", ".join(_FORMATS)
-            raise UsageError(f"{path}: the ending {path.suffix!r} names no kind of picture; use one of {known}")
-        self._figure = _matplotlib().Figure(figsize=(10, 6.5), layout="constrained")
+        self._format = picture_format(path)
+        self._figure = matplotlib_figures().Figure(figsize=(10, 6.5), layout="constrained")
         self._descriptor = descriptor
         self._most = int(PICTURE_S * descriptor.frame_rate_hz)
         self._mel_in: list[Mel] = []
@@ -64,7 +61,7 @@ class Picture:
                 raise SottovoceError(f"{self._path}: there is no sound to draw a picture of")
             self._draw()
             with writing(self._path, SottovoceError):
-                self._figure.savefig(name, format=self._suffix[1:], dpi=120)
+                self._figure.savefig(name, format=self._format, dpi=120)
 
     def _keep(self, kept: list[NDArray[Any]], frame: Frame[Any]) -> None:
         if len(kept) < self._most:
@@ -94,7 +91,17 @@ class Picture:
         below.set_xlabel("seconds")
 
 
-def _matplotlib() -> Any:
+def picture_format(path: Path) -> str:
+    """What the ending of ``path`` names. Raises UsageError: no kind of picture."""
+    suffix = path.suffix.lower()
+    if suffix not in _FORMATS:
+        known = ", ".join(_FORMATS)
+        raise UsageError(f"{path}: the ending {path.suffix!r} names no kind of picture; use one of {known}")
+    return suffix[1:]
+
+
+def matplotlib_figures() -> Any:
+    """The module of figures without windows. Raises UsageError: matplotlib is missing."""
     os.environ.pop("MPLBACKEND", None)  # of no use to a figure without a window, and a bad one fails the import
     try:
         return importlib.import_module("matplotlib.figure")

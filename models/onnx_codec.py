@@ -30,11 +30,12 @@ from .config import (
     VocosConfig,
 )
 from .onnx_graph import (
+    Dtype,
     Frames,
     Graph,
     Weights,
     causal_conv,
-    convnext_block,
+    convnext_blocks,
     per_frame,
     transposed_conv,
 )
@@ -55,7 +56,7 @@ class OnnxCodec:
     vocode: onnx.ModelProto
 
 
-def build_codec(name: str = "base", folder: Path = WEIGHTS) -> OnnxCodec:
+def build_codec(name: str = "base", folder: Path = WEIGHTS, dtype: Dtype = "float32") -> OnnxCodec:
     """The codec of the preset ``name`` and its neural vocoder.
 
     Raises:
@@ -67,11 +68,11 @@ def build_codec(name: str = "base", folder: Path = WEIGHTS) -> OnnxCodec:
     check_same_mel(path, of_vocoder, codec)
     preset = replace(codec, vocoder=of_vocoder.vocoder)
     weights = Weights(default_path(name, "codec", folder), tensors)
-    encode, decode = encoder_graph(preset, weights), decoder_graph(preset, weights)
+    encode, decode = encoder_graph(preset, weights), decoder_graph(preset, weights, dtype)
     weights.check_all_used(but=TRAINED_ALONE)
     weights = Weights(path, vocoder_tensors)
     try:
-        vocode = vocoder_graph(preset, weights)
+        vocode = vocoder_graph(preset, weights, dtype)
     except ValueError as error:
         raise CheckpointError(path, str(error)) from error
     weights.check_all_used()
@@ -94,12 +95,15 @@ def encoder_graph(preset: Preset, weights: Weights) -> onnx.ModelProto:
     plain = causal_conv(g, mel, w.under("view"), trunk.latent, stride, stride)
     parts = w.under("stack.parts")
     x = causal_conv(g, mel, parts.under("0"), width, 2 * stride + (stride == 1), stride)
-    for i in range(trunk.encoder_blocks):
-        x = convnext_block(g, x, parts.under(str(1 + i)), trunk.kernel, trunk.expansion)
+    x = convnext_blocks(g, x, _several(parts, 1, trunk.encoder_blocks), trunk.kernel, trunk.expansion)
     x = per_frame(g, x, parts.under(str(1 + trunk.encoder_blocks)), trunk.latent)
     latent = g.node("Reshape", g.node("Add", plain.name, x.name), g.integers(0, trunk.latent))
     g.output(_search(g, latent, preset, weights.under("quantiser")), "codes", preset.books, dtype=TensorProto.INT64)
     return g.build()
+
+
+def _several(parts: Weights, first: int, count: int) -> list[Weights]:
+    return [parts.under(str(first + i)) for i in range(count)]
 
 
 def _search(g: Graph, residual: str, preset: Preset, w: Weights) -> str:
@@ -119,11 +123,12 @@ def _search(g: Graph, residual: str, preset: Preset, w: Weights) -> str:
         searched = g.constant(matrix)
         closeness = g.node("Gemm", residual, searched, g.constant(offset), transB=1)
         index = g.node("ArgMax", closeness, axis=-1, keepdims=0)
-        codes.append(g.node("Unsqueeze", index, g.integers(1)))
+        codes.append(index)
         if book < q.books - 1:
             table = searched if added is matrix else g.constant(added)
             residual = g.node("Sub", residual, g.node("Gather", table, index, axis=0))
-    return g.node("Concat", *codes, axis=1)
+    by_book = g.node("Reshape", g.node("Concat", *codes, axis=0), g.integers(q.books, -1))
+    return g.node("Transpose", by_book, perm=[1, 0])
 
 
 def _book(w: Weights, preset: Preset, book: int) -> tuple[np.ndarray, np.ndarray]:
@@ -136,20 +141,20 @@ def _book(w: Weights, preset: Preset, book: int) -> tuple[np.ndarray, np.ndarray
     return vectors, vectors @ up("weight", q.width, q.code_width).T + up("bias", q.width)
 
 
-def decoder_graph(preset: Preset, weights: Weights) -> onnx.ModelProto:
+def decoder_graph(preset: Preset, weights: Weights, dtype: Dtype = "float32") -> onnx.ModelProto:
     """The sum of books in ``ResidualQuantiser.decode``, and ``Decoder``: codes to mel."""
-    g, trunk, w = Graph("decode"), preset.trunk, weights.under("synthesis")
+    g, trunk, w = Graph("decode", dtype), preset.trunk, weights.under("synthesis")
     stride, width = trunk.mels_per_frame, trunk.decoder_width
     latent = Frames(_sum(g, preset, weights.under("quantiser")), 1, trunk.latent)
     plain = transposed_conv(g, latent, w.under("view"), preset.n_mels, stride, stride)
     parts = w.under("stack.parts")
     x, i = causal_conv(g, latent, parts.under("0"), width, 3), 1
-    for _ in range(trunk.decoder_blocks):
-        x, i = convnext_block(g, x, parts.under(str(i)), trunk.kernel, trunk.expansion), i + 1
+    x = convnext_blocks(g, x, _several(parts, 1, trunk.decoder_blocks), trunk.kernel, trunk.expansion)
+    i += trunk.decoder_blocks
     if trunk.refine_blocks:
         x, i = transposed_conv(g, x, parts.under(str(i)), trunk.refine_width, 2 * stride, stride), i + 1
-        for _ in range(trunk.refine_blocks):
-            x, i = convnext_block(g, x, parts.under(str(i)), trunk.kernel, trunk.expansion), i + 1
+        x = convnext_blocks(g, x, _several(parts, i, trunk.refine_blocks), trunk.kernel, trunk.expansion)
+        i += trunk.refine_blocks
     x = per_frame(g, x, parts.under(str(i)), preset.n_mels)
     mel = g.node("Mul", g.node("Add", plain.name, x.name), g.scalar(MEL_SPREAD))
     mel = g.node("Add", mel, g.scalar(MEL_MEAN))
@@ -171,19 +176,18 @@ def _sum(g: Graph, preset: Preset, w: Weights) -> str:
     return g.node("ReduceSum", g.node("Gather", g.constant(table), row, axis=0), g.integers(1), keepdims=1)
 
 
-def vocoder_graph(preset: Preset, weights: Weights) -> onnx.ModelProto:
+def vocoder_graph(preset: Preset, weights: Weights, dtype: Dtype = "float32") -> onnx.ModelProto:
     """``Vocos`` up to its spectra, or ``HiFiGan``."""
     if isinstance(preset.vocoder, VocosConfig):
-        return _vocos(preset, preset.vocoder, weights)
-    return _hifigan(preset, preset.vocoder, weights)
+        return _vocos(preset, preset.vocoder, weights, dtype)
+    return _hifigan(preset, preset.vocoder, weights, dtype)
 
 
-def _vocos(preset: Preset, config: VocosConfig, weights: Weights) -> onnx.ModelProto:
-    g, parts = Graph("vocode"), weights.under("stack.parts")
+def _vocos(preset: Preset, config: VocosConfig, weights: Weights, dtype: Dtype) -> onnx.ModelProto:
+    g, parts = Graph("vocode", dtype), weights.under("stack.parts")
     mel, x = _standard(g, preset)
     x = causal_conv(g, x, parts.under("0"), config.width, config.kernel)
-    for i in range(config.blocks):
-        x = convnext_block(g, x, parts.under(str(1 + i)), config.kernel, config.expansion)
+    x = convnext_blocks(g, x, _several(parts, 1, config.blocks), config.kernel, config.expansion)
     length = STFT_OVERLAP * preset.mel.hop
     bins = length // 2 + 1
     x = per_frame(g, x, parts.under(str(1 + config.blocks)), 2 * bins)
@@ -199,8 +203,8 @@ def _vocos(preset: Preset, config: VocosConfig, weights: Weights) -> onnx.ModelP
     return g.build()
 
 
-def _hifigan(preset: Preset, config: HiFiGanConfig, weights: Weights) -> onnx.ModelProto:
-    g = Graph("vocode")
+def _hifigan(preset: Preset, config: HiFiGanConfig, weights: Weights, dtype: Dtype) -> onnx.ModelProto:
+    g = Graph("vocode", dtype)
 
     def leaky(x: Frames) -> Frames:
         return Frames(g.node("LeakyRelu", x.name, alpha=LEAKY_SLOPE), x.steps, x.channels)

@@ -89,30 +89,30 @@ def frame_graph(config: TalkerConfig, weights: Weights) -> onnx.ModelProto:
     """``Talker.enter`` and ``FrameTransformer`` for one frame."""
     g, width = Graph("frame"), config.width
     x = Frames(_enter(g, config, weights), 1, width)
-    w, past = weights.under("frames"), open_past(g, config.window, width // config.heads)
+    w, past = weights.under("frames"), open_past(g, config.window, config.heads, width // config.heads)
     for i in range(config.layers):
         x = block_step(g, x, w.under(f"blocks.{i}"), config.heads, past)
     x = layer_norm(g, x, w.under("norm"))
-    g.output(g.node("Reshape", x.name, g.integers(0, width)), "hidden", width)
+    g.output(x.name, "hidden", width)
     return g.build()
 
 
 def _enter(g: Graph, config: TalkerConfig, weights: Weights) -> str:
-    """[B, 1, W]: codes before, condition and voice; what depends on the voice alone is one table."""
+    """[B, W]: codes before, condition and voice; what depends on the voice alone is one table."""
     books, width, told = config.books, config.width, config.mels_per_frame * config.condition_width
     tables = _code_tables(config, weights)
     starts = g.integers(*(book * tables.shape[1] for book in range(books)))
     row = g.node("Add", g.input("previous", books, dtype=INT64), starts)
     embedded = g.node("Gather", g.constant(tables.reshape(-1, config.code_width)), row)
-    embedded = g.node("Reshape", embedded, g.integers(0, 1, books * config.code_width))
+    embedded = g.node("Reshape", embedded, g.integers(0, books * config.code_width))
     x = linear(g, Frames(embedded, 1, books * config.code_width), weights.under("enter_codes"), width).name
     condition = g.input("condition", config.mels_per_frame, config.condition_width)
-    condition = g.node("Reshape", condition, g.integers(0, 1, told))
+    condition = g.node("Reshape", condition, g.integers(0, told))
     x = g.node("Add", x, linear(g, Frames(condition, 1, told), weights.under("enter_condition"), width).name)
     of_voice = weights.under("enter_voice")
     voices = weights("voices.weight", config.voices, config.encoder_width)
     voices = voices @ of_voice("weight", width, config.encoder_width).T + of_voice("bias", width)
-    voice = g.node("Gather", g.constant(voices[:, None]), g.input("voice", dtype=INT64))
+    voice = g.node("Gather", g.constant(voices), g.input("voice", dtype=INT64))
     return g.node("Add", x, voice)
 
 

@@ -1,7 +1,7 @@
 """Angles of rotary positions (RoFormer, arXiv 2104.09864), by numpy in double precision, for every backend.
 
-Positions count from the oldest step that is kept, never from the start of a stream, so that they stay small however long it
-runs: only differences of positions reach a score.
+Only differences of positions reach a score. Torch counts them from the oldest step that is kept; the graphs count from the
+start of a stream, and compute each angle in double precision.
 """
 
 from functools import lru_cache

@@ -1,7 +1,6 @@
 """Front end and inverse STFT in plain numpy, for runtimes without torch: ``LogMel`` and ``InverseSTFT``, one batch a call."""
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from .bands import hann, slaney_filterbank
@@ -24,10 +23,16 @@ class NumpyLogMel:
 
     def __call__(self, pcm: Array, past: Array) -> tuple[Array, Array]:
         """pcm [B, n * hop] -> mel [B, n, M] in natural-log units, and the next state."""
-        joined = np.concatenate([past, pcm], axis=1)
-        frames = sliding_window_view(joined, self.config.n_fft, axis=1)[:, :: self.config.hop]
+        joined = np.concatenate([past, pcm], axis=1, dtype=np.float32)
+        hop, steps = self.config.hop, pcm.shape[1] // self.config.hop
+        by_row, by_sample = joined.strides
+        strides = (by_row, hop * by_sample, by_sample)
+        frames = np.ndarray(
+            (len(joined), steps, self.config.n_fft), np.float32, joined, 0, strides
+        )  # a view, cheaply made
         magnitude = np.abs(np.fft.rfft(frames * self._window)).astype(np.float32, copy=False)
-        mel = np.log(np.maximum(magnitude @ self._spread, np.float32(self.config.floor)))
+        mel = magnitude @ self._spread
+        np.log(np.maximum(mel, np.float32(self.config.floor), out=mel), out=mel)
         return mel, joined[:, joined.shape[1] - past.shape[1] :]
 
 
@@ -45,7 +50,8 @@ class NumpyInverseSTFT:
 
     def __call__(self, spectrum: NDArray[np.complex64], owed: Array) -> tuple[Array, Array]:
         """spectrum [B, T, bins] -> samples [B, T * hop], and the next state."""
-        frames = np.fft.irfft(spectrum, n=self.length).astype(np.float32, copy=False) * self._window
+        frames = np.fft.irfft(spectrum, n=self.length).astype(np.float32, copy=False)
+        frames *= self._window
         batch, steps = frames.shape[:2]
         total = np.zeros((batch, (steps - 1) * self.hop + self.length), np.float32)
         total[:, : owed.shape[1]] = owed

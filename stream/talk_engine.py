@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from sottovoce.models.alignment import align, round_slots
@@ -27,6 +25,7 @@ from sottovoce.models.weight_file import WEIGHTS, CheckpointError, default_path,
 from .descriptor import Descriptor
 from .engine import TALK_KINDS, Engine, Work
 from .errors import WeightsError
+from .onnx_step import SteppedGraph, session
 from .talk_work import TAIL_S, Manner, Moment, Reading, Score, Voice
 
 TRAIN = "train one and put it there, or name the folder that has one with --weights"
@@ -97,10 +96,9 @@ class TalkEngine:
         # Slot k stands for a hop about the middle of its window, (k + 1) hop - n_fft / 2 of the sound that the codec heard;
         # what comes out of the codec is later by its delay.
         self._first_slot_s = (mel.hop / 2 - mel.n_fft / 2 + codec.descriptor.delay_samples) / mel.rate_hz
-        self._clause = _session(talker.clause, threads)
-        self._frame, self._write = _session(talker.frame, threads), _session(talker.write, threads)
-        pasts = [past for past in self._frame.get_inputs() if past.name.startswith("past")]
-        self._states = {past.name: np.zeros((codec.rows, *past.shape[1:]), np.float32) for past in pasts}
+        self._clause = session(talker.clause, threads)
+        self._frame = SteppedGraph(talker.frame, codec.rows, threads)
+        self._write = SteppedGraph(talker.write, codec.rows, threads)
         self._previous = np.zeros((codec.rows, self._config.books), np.int64)
         self._noises: list[Noise | None] = [None] * codec.rows
         self._talk([Work(0, "talk", Moment(self._read(Reading("ə", Manner())), 0), 0.0)])
@@ -115,6 +113,12 @@ class TalkEngine:
     def rows(self) -> int:
         """How many streams it carries at once."""
         return self._codec.rows
+
+    @property
+    def row_bytes(self) -> int | None:
+        """What a stream keeps between two steps; None where the codec's engine does not tell."""
+        of_codec: int | None = getattr(self._codec, "row_bytes", None)
+        return None if of_codec is None else of_codec + self._frame.row_bytes + self._previous[0].nbytes
 
     def open(self) -> int:
         """Take a free row. Raises NoSlot."""
@@ -167,21 +171,12 @@ class TalkEngine:
         moments: list[Moment] = [piece.data for piece in work]
         noise = np.stack([self._noise(piece).next() for piece in work])
         top_k = np.array([moment.score.manner.top_k for moment in moments])
-        names = list(self._states)
-        hidden, *following = self._frame.run(
-            ["hidden", *(name.replace("past", "next") for name in names)],
-            {
-                "previous": self._previous[rows],
-                "condition": np.stack([moment.score.condition(moment.frame) for moment in moments]),
-                "voice": np.array([moment.score.manner.voice for moment in moments]),
-                **{name: state[rows] for name, state in self._states.items()},
-            },
-        )
-        (codes,) = self._write.run(["codes"], {"hidden": hidden, "noise": noise, "top_k": top_k})
+        condition = np.stack([moment.score.condition(moment.frame) for moment in moments])
+        voice = np.array([moment.score.manner.voice for moment in moments])
+        (hidden,) = self._frame.step(rows, self._previous[rows], condition, voice)
+        codes = self._write.step(rows, hidden, noise, top_k)[0]
         self._previous[rows] = codes
-        for name, state in zip(names, following, strict=True):
-            self._states[name][rows] = state
-        return [one[None].astype(np.int16) for one in codes]
+        return list(codes[:, None].astype(np.int16))
 
     def _noise(self, piece: Work) -> Noise:
         """Of its row; a text that begins makes a new one, and forgets what was said."""
@@ -191,17 +186,9 @@ class TalkEngine:
             sampling = Sampling(manner.temperature, manner.top_k, manner.seed)
             noise = self._noises[row] = Noise(sampling, *self._config.frame_shape)
             self._previous[row] = self._config.start_code
-            for state in self._states.values():
-                state[row] = 0
+            self._frame.reset(row)
         return noise
 
 
 def _voices(about: TalkerAbout) -> tuple[Voice, ...]:
     return tuple(Voice(voice.name, voice.sex, voice.language, voice.licence) for voice in about.voices)
-
-
-def _session(graph: onnx.ModelProto, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others need the core between two frames
-    return ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])

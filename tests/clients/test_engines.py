@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from sottovoce.clients import engines
-from sottovoce.clients.bench import bench
 from sottovoce.clients.engines import EngineOptions, choose_backend, make_engine
 from sottovoce.stream.errors import UsageError, WeightsError
 
@@ -63,6 +62,11 @@ def test_griffin_lim_has_no_graph() -> None:
         make_engine(EngineOptions(backend="onnx", vocoder="griffin-lim"))
 
 
+def test_int8_has_no_torch() -> None:
+    with pytest.raises(UsageError, match="int8 runs on ONNX Runtime alone"):
+        make_engine(EngineOptions(backend="torch", dtype="int8"))
+
+
 def test_a_backend_that_does_not_load_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
@@ -79,10 +83,3 @@ def test_a_backend_that_does_not_load_is_one_line(monkeypatch: pytest.MonkeyPatc
 def test_graphs_bring_no_torch() -> None:
     code = "import sys, sottovoce.stream.onnx_engine; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize(("backend", "package"), [("onnx", "onnxruntime "), ("torch", "torch ")])
-def test_a_bench_says_what_ran(backend: Any, package: str) -> None:
-    result = bench(EngineOptions("micro", backend=backend), n_steps=3, warm_up=1)
-    assert str(result.conditions["backend"]).startswith(package)
-    assert set(result.stages) == {"mel", "encode", "decode", "vocode", "all"}

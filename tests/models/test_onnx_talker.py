@@ -119,14 +119,14 @@ def test_a_clause_is_spoken_with_the_same_codes(talker: Talker, sampling: Sampli
 
 
 def test_the_state_of_base_is_bounded() -> None:
-    """What a stream keeps: a ring of keys and values a layer and how full they are; under 2 MB."""
+    """What a stream keeps: a ring of keys and values a layer and how many steps there were; under 2 MB."""
     config = TALKERS["base"]
     graph = frame_graph(
         config, Weights(HERE, {key: value.numpy() for key, value in Talker(config).state_dict().items()})
     )
     pasts = [one.type.tensor_type.shape.dim for one in graph.graph.input if one.name.startswith("past")]
     sizes = [int(np.prod([size.dim_value for size in dims[1:]])) for dims in pasts]
-    assert sizes == [1] + [config.window * config.width] * 2 * config.layers
+    assert sizes == [1] + [(config.window + 1) * config.width] * 2 * config.layers
     assert sum(sizes) * 4 <= 2_000_000
 
 

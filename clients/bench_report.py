@@ -1,0 +1,101 @@
+"""A bench for people, as JSON, and as a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sottovoce.stream.errors import SottovoceError
+
+from .atomic import replacing, writing
+from .bench import Bench
+from .bench_steps import Measured
+from .picture import matplotlib_figures, picture_format
+from .pipes import say
+
+STDOUT = "-"
+
+
+def lines(result: Bench) -> Iterator[str]:
+    """A table for each number of streams, the peers, and the conditions."""
+    for title, runs in (("codec", result.codec), ("speech", result.speech)):
+        for run in runs:
+            yield from _table(title, run)
+    if result.read_ms is not None:
+        yield f"read     {result.read_ms:8.2f} ms once a clause"
+    if result.codec and len(result.codec) > 1:
+        yield from _batches(result.codec)
+    for peer in result.peers:
+        yield (
+            f"{peer.name} {peer.version}: real-time factor {peer.rtf:.3f} (p50 {peer.step.p50_ms:.1f} ms for "
+            f"{peer.chunk_ms:.1f} ms, n {peer.n}); ours, {_stage(peer.does)}, {peer.our_rtf:.3f}: {peer.ratio:.1f} times faster"
+        )
+    if result.row_bytes is not None:
+        yield f"{result.row_bytes / 1024:.0f} KiB of state a stream"
+    yield ", ".join(f"{name} {value}" for name, value in result.conditions.items())
+
+
+def _table(title: str, run: Measured) -> Iterator[str]:
+    yield f"{title}, {run.rows} {'stream' if run.rows == 1 else 'streams in one batch'}"
+    yield f"{'stage':8} {'p50':>8} {'p95':>8} {'p99':>8}   ms a step"
+    for name, times in run.stages.items():
+        yield f"{name:8} {times.p50_ms:8.2f} {times.p95_ms:8.2f} {times.p99_ms:8.2f}"
+    yield (
+        f"real-time factor {run.rtf:.3f}, {run.core_percent:.1f} % of one core a stream; first step {run.first_ms:.1f} ms; "
+        f"allocates {run.allocated_bytes / 1024:.0f} KiB a step, keeps {run.kept_bytes:.0f} bytes"
+    )
+    yield ""
+
+
+def _batches(runs: list[Measured]) -> Iterator[str]:
+    one = next((run for run in runs if run.rows == 1), None)
+    if one is None:
+        return
+    alone_ms = one.stages["all"].p50_ms
+    for run in runs:
+        if run.rows > 1:
+            share = run.stages["all"].p50_ms / (run.rows * alone_ms)
+            yield f"{run.rows} streams in one batch take {100 * share:.0f} % of {run.rows} single steps"
+
+
+def _stage(does: str) -> str:
+    return "mel to sound" if does == "vocode" else "the whole chain"
+
+
+def write_json(result: Any, name: str) -> None:
+    """A dataclass as one JSON object to the file ``name``, or ``-``. Raises SottovoceError: it cannot be written."""
+    text = json.dumps(asdict(result))
+    if name == STDOUT:
+        say(text)
+        return
+    with replacing(Path(name), SottovoceError) as path, writing(name, SottovoceError):
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def plot(result: Bench, path: Path) -> None:
+    """Bars of every stage, p50 with whiskers to p99, beside the length of a frame.
+
+    Raises:
+        UsageError: matplotlib is missing, or the ending names no format.
+        SottovoceError: the file cannot be written.
+    """
+    suffix = picture_format(path)
+    figure = matplotlib_figures().Figure(figsize=(9, 4.5), layout="constrained")
+    runs = [("codec", run) for run in result.codec] + [("speech", run) for run in result.speech]
+    axes = figure.subplots(1, len(runs), sharey=True, squeeze=False)[0]
+    for (title, run), ax in zip(runs, axes, strict=True):
+        names, times = list(run.stages), list(run.stages.values())
+        p50 = [one.p50_ms for one in times]
+        whiskers = [[0.0] * len(times), [one.p99_ms - one.p50_ms for one in times]]
+        ax.bar(names, p50, yerr=whiskers, capsize=3, color="#4c72b0")
+        ax.axhline(float(result.conditions["chunk_ms"]), color="#c44e52", linestyle="--", linewidth=1)
+        ax.set(title=f"{title}, {run.rows} x", yscale="log")
+        ax.tick_params(axis="x", rotation=45)
+    axes[0].set_ylabel("ms a step, p50 to p99")
+    shown = ("cpu", "backend", "dtype", "threads", "preset", "n")
+    figure.suptitle(", ".join(str(result.conditions[name]) for name in shown), fontsize=8)
+    with replacing(path, SottovoceError) as name, writing(path, SottovoceError):
+        figure.savefig(name, format=suffix, dpi=120)
