@@ -33,7 +33,7 @@ lint: .venv/test.stamp
 
 .venv/test.stamp: $(SOURCES)
 	$(PYTHON) -m venv .venv
-	$(INSTALL) --editable '.[engine,serve,talk,torch,report,train,dev]'
+	$(INSTALL) --editable '.[engine,serve,talk,peer,torch,report,train,dev]'
 	@touch $@ .venv/demo.stamp
 
 clean:

@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sottovoce.stream.errors import SottovoceError, UsageError
 
+from .budget import add_budget
+from .clusters import add_cluster, cluster
+from .engine_commands import add_bench, add_export, add_verify
 from .interrupts import Ended, hear
+from .load_command import add_load
 from .options import add_engine, count, engine_options, file_name, not_negative, path, port, positive, seconds, share
+from .peer_command import add_broker, add_peer
 from .pipes import flush, forget_stdout, hold_standard_streams, tell
+from .room_keys import add_keygen
 from .say_command import add_doctor, add_say
 
 if TYPE_CHECKING:
@@ -34,6 +40,7 @@ examples:
   sottovoce say "Good morning."                      a text, spoken
   sottovoce serve                                    a page and a WebSocket for others, here
   sottovoce loopback --server ws://127.0.0.1:8765    microphone to speaker through a server
+  sottovoce peer mqtt://localhost/kitchen            talk in a room, over any MQTT broker
 
 exit codes:
 """
@@ -157,15 +164,15 @@ def _parser() -> ArgumentParser:
     serve.add_argument("--origin", action="append", default=[], metavar="URL",
                        help="a page of another site that may use it, as https://example.org; may be repeated")  # fmt: skip
     serve.add_argument("--lexicon", type=path, metavar="FILE", help="words that its voices pronounce otherwise")
+    add_cluster(serve)
     add_engine(serve)
 
-    load = commands.add_parser("load")  # no help: a tool for those who run a server
-    load.set_defaults(command=_load)
-    load.add_argument("server", metavar="URL", help="as ws://127.0.0.1:8765")
-    load.add_argument("--clients", type=count, default=32, metavar="N", help="default 32")
-    load.add_argument("--seconds", type=seconds, default=60.0, metavar="S", help="default 60")
-    load.add_argument("--token", help="default: SOTTOVOCE_TOKEN of the environment")
-    load.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    add_load(commands)
+
+    add_peer(commands)
+    add_broker(commands)
+    add_budget(commands)
+    add_keygen(commands)
 
     devices = commands.add_parser("devices", help="list microphones and speakers")
     devices.set_defaults(command=_devices)
@@ -174,12 +181,9 @@ def _parser() -> ArgumentParser:
     info.set_defaults(command=_info)
     info.add_argument("file", type=file_name, metavar="FILE")
 
-    bench = commands.add_parser("bench", help="how fast this machine is")
-    bench.set_defaults(command=_bench)
-    bench.add_argument("--steps", type=count, default=500, metavar="N", help="code frames to measure")
-    bench.add_argument("--warm-up", type=int, default=50, metavar="N", help="code frames before those")
-    bench.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    add_engine(bench)
+    add_bench(commands)
+    add_verify(commands)
+    add_export(commands)
     return parser
 
 
@@ -265,14 +269,9 @@ def _serve(arguments: Namespace) -> None:
             key=arguments.key,
             origins=tuple(arguments.origin),
             lexicon=arguments.lexicon,
+            cluster=cluster(arguments),
         )
     )
-
-
-def _load(arguments: Namespace) -> None:
-    from .load import LoadOptions, load
-
-    load(LoadOptions(arguments.server, arguments.clients, arguments.seconds, _token(arguments), arguments.json))
 
 
 def _devices(arguments: Namespace) -> None:
@@ -285,12 +284,6 @@ def _info(arguments: Namespace) -> None:
     from .info import print_info
 
     print_info(arguments.file)
-
-
-def _bench(arguments: Namespace) -> None:
-    from .bench import bench, print_bench
-
-    print_bench(bench(engine_options(arguments), arguments.steps, max(arguments.warm_up, 0)), arguments.json)
 
 
 # ---- options -----------------------------------------------------------------------------------------------

@@ -8,15 +8,23 @@ import logging
 import os
 import socket
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from sottovoce.stream.engine import Engine
 from sottovoce.stream.errors import ServeError, UsageError
 
+from .clusters import ClusterOptions, serve_cluster
 from .engines import EngineOptions, make_engine
 from .interrupts import run
 from .pipes import say, tell
 from .speakers import add_speakers
+
+if TYPE_CHECKING:
+    from sottovoce.stream.hosting import Tls
+    from sottovoce.stream.server import ServerOptions
 
 TOKEN_VARIABLE = "SOTTOVOCE_TOKEN"
 PORT = 8765
@@ -44,6 +52,7 @@ class ServeOptions:
     origins: tuple[str, ...] = ()
     lexicon: Path | None = None
     "Words that are pronounced otherwise."
+    cluster: ClusterOptions | None = None
 
 
 def serve(options: ServeOptions) -> None:
@@ -57,9 +66,8 @@ def serve(options: ServeOptions) -> None:
     token = _token(options)
     try:
         from sottovoce.stream import server
-        from sottovoce.stream.guard import TOKEN, Rules
+        from sottovoce.stream.guard import TOKEN
         from sottovoce.stream.hosting import Tls
-        from sottovoce.stream.server_messages import Limits
     except ModuleNotFoundError as error:
         raise ServeError(f"{error.name} must be installed to serve: pip install 'sottovoce[serve]'") from error
     if token is not None and not TOKEN.fullmatch(token):
@@ -68,21 +76,20 @@ def serve(options: ServeOptions) -> None:
     if options.certificate is not None and options.key is not None:
         tls = Tls(options.certificate, options.key)
         tls.check()
+    make = partial(_make, options, token, tls)
     listening = _listen(options.host, options.port)
     with listening:
-        engine, speakers = add_speakers(make_engine(options.engine, options.rows), options.engine, options.lexicon)
         local = is_local(options.host)
-        rules = Rules(
-            token=token,
-            origins=frozenset(options.origins),
-            sessions_per_address=max(options.rows + 64, 64) if local else _STRANGERS_SESSIONS,
-        )
-        server_options = server.ServerOptions(
-            Limits(sessions=options.rows), rules, speakers=speakers, web=WEB if WEB.is_dir() else None, tls=tls
-        )
         scheme = "http" if tls is None else "https"
         host = f"[{options.host}]" if ":" in options.host else options.host
-        place = f"{scheme}://{host}:{listening.getsockname()[1]}"
+        port = listening.getsockname()[1]
+        place = f"{scheme}://{host}:{port}"
+        if options.cluster is not None:
+            listening.close()  # Ray's proxies listen themselves
+            asked = options.cluster
+            return serve_cluster(make, asked, place, host=options.host, port=port, rows=options.rows, tls=tls)
+        engine, server_options = make()
+        speakers = server_options.speakers
 
         def ready() -> None:
             gc.collect()
@@ -95,6 +102,23 @@ def serve(options: ServeOptions) -> None:
 
         logging.basicConfig(level=logging.WARNING, format="sottovoce: %(message)s")
         run(server.serve(engine, server_options, listening, ready))
+
+
+def _make(options: ServeOptions, token: str | None, tls: Tls | None) -> tuple[Engine, ServerOptions]:
+    """Whoever works in a server, and what it is told; for a cluster, on the machine of each replica."""
+    from sottovoce.stream.guard import Rules
+    from sottovoce.stream.server import ServerOptions
+    from sottovoce.stream.server_messages import Limits
+
+    engine, speakers = add_speakers(make_engine(options.engine, options.rows), options.engine, options.lexicon)
+    strangers = not is_local(options.host)
+    rules = Rules(
+        token=token,
+        origins=frozenset(options.origins),
+        sessions_per_address=_STRANGERS_SESSIONS if strangers else max(options.rows + 64, 64),
+    )
+    web = WEB if WEB.is_dir() else None
+    return engine, ServerOptions(Limits(sessions=options.rows), rules, speakers=speakers, web=web, tls=tls)
 
 
 def is_local(host: str) -> bool:

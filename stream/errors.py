@@ -12,8 +12,11 @@
     * PacketError              exit 9   bytes that are no code packet, or one of another preset
     * ServeError               exit 10  the server cannot be started as asked
     * ConnectionFailed         exit 11  no server answers, it refuses, or it went away
+        * RoomRefused          exit 11  a broker or server will not have us in a room, now or later
     * ProtocolError            exit 12  the other side of a conversation broke its rules
     * ThinkerError             exit 13  who writes the text does not answer, refuses, or breaks off
+    * RoomKeyError             exit 14  a room key that is none, or cannot be read or written
+    * LawBroken                exit 14  an engine says other things in other cuts, batches or after a reset
     * ChannelClosed            exit 1   sending into, or receiving from, a channel that has ended
     * ChannelFull              exit 1   a channel of policy ``refuse`` is full
 
@@ -105,6 +108,10 @@ class ConnectionFailed(SottovoceError):
     exit_code = 11
 
 
+class RoomRefused(ConnectionFailed):
+    """A broker or server will not have us in its room; trying again would not help."""
+
+
 class ProtocolError(SottovoceError):
     """The other side of a conversation broke its rules; ``code`` is what an ``error`` message calls it."""
 
@@ -115,10 +122,22 @@ class ProtocolError(SottovoceError):
         self.code = code
 
 
+class LawBroken(SottovoceError):
+    """The streaming law does not hold for an engine on this machine."""
+
+    exit_code = 15
+
+
 class ThinkerError(SottovoceError):
     """Who writes the text to be spoken does not answer, refuses, or broke off."""
 
     exit_code = 13
+
+
+class RoomKeyError(SottovoceError):
+    """A room key that is none, was mistyped, or cannot be read or written."""
+
+    exit_code = 14
 
 
 class ChannelClosed(SottovoceError):

@@ -20,10 +20,14 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.types import Lifespan
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from . import elevenlabs, metrics, openai_speech, speak_mode
 from .call import Call, Service
+from .clock import Clock
+from .elevenlabs_contexts import MULTI, multi_stream_input
+from .elevenlabs_timestamps import TIMESTAMPS
 from .engine import Engine
 from .errors import EngineStopped
 from .guard import Guard, Rules
@@ -33,6 +37,9 @@ from .messages import PATH
 from .metrics import Metrics
 from .modes import MODES, Mode
 from .page import Page
+from .room_mode import attend
+from .rooms import PATH as ROOM_PATH
+from .rooms import ROOM_PROTOCOL, RoomLimits, Rooms
 from .server_messages import PROTOCOL, Limits
 from .speakers import Speakers
 from .talk_work import Manner, Moment, Reading
@@ -54,6 +61,7 @@ class ServerOptions:
     modes: Mapping[str, Mode] = field(default_factory=lambda: MODES)
     speakers: Speakers | None = None
     "Where the engine talks: they bring the mode ``speak``, and the addresses that speak."
+    rooms: RoomLimits = field(default_factory=RoomLimits)
     web: Path | None = None
     "Folder of the page at ``/``."
     routes: tuple[BaseRoute, ...] = ()
@@ -79,12 +87,8 @@ async def serve(
     with listening:
         async with EngineLoop(engine) as loop:
             await warm_up(loop, talks=options.speakers is not None)
-            limits = replace(options.limits, sessions=loop.rows)
-            modes, names = dict(options.modes), tuple[str, ...]()
-            if options.speakers is not None:
-                modes["speak"], names = speak_mode.mode(options.speakers), options.speakers.names
-            service = Service(loop, modes, limits, Metrics(loop), names)
-            await host(make_app(service, options), listening, limits, options.tls, ready)
+            service = make_service(loop, options)
+            await host(make_app(service, options), listening, service.limits, options.tls, ready)
 
 
 async def warm_up(loop: EngineLoop, talks: bool = False) -> None:
@@ -100,11 +104,21 @@ async def warm_up(loop: EngineLoop, talks: bool = False) -> None:
                 await row.talk("talk", Moment(score, 0), 0.0)
 
 
-def make_app(service: Service, options: ServerOptions) -> Starlette:
-    """The addresses of a server; `service.loop` must run as long as it does."""
+def make_service(loop: EngineLoop, options: ServerOptions) -> Service:
+    """What the conversations of a server share."""
+    limits = replace(options.limits, sessions=loop.rows)
+    modes, names = dict(options.modes), tuple[str, ...]()
+    if options.speakers is not None:
+        modes["speak"], names = speak_mode.mode(options.speakers), options.speakers.names
+    return Service(loop, modes, limits, Metrics(loop), names)
+
+
+def make_app(service: Service, options: ServerOptions, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
+    """The addresses of a server; `service.loop` must run as long as it does, for which there is ``lifespan``."""
     routes: list[BaseRoute] = [
         *options.routes,
         WebSocketRoute(PATH, partial(stream, service=service)),
+        WebSocketRoute(ROOM_PATH, partial(room, rooms=Rooms(options.rooms), clock=service.clock)),
         *speaking(service, options.speakers),
         Route("/v1/models", partial(models, service=service, loaded_s=int(time.time()))),
         Route("/v1/audio/voices", partial(voices, speakers=options.speakers)),
@@ -114,7 +128,8 @@ def make_app(service: Service, options: ServerOptions) -> Starlette:
     ]
     if options.web is not None:
         routes.append(Mount("/", Page(options.web)))
-    return Starlette(routes=routes, middleware=[Middleware(Guard, rules=options.rules, clock=service.clock)])
+    guard = Middleware(Guard, rules=options.rules, clock=service.clock)
+    return Starlette(routes=routes, middleware=[guard], lifespan=lifespan)
 
 
 def speaking(service: Service, speakers: Speakers | None) -> list[BaseRoute]:
@@ -126,7 +141,9 @@ def speaking(service: Service, speakers: Speakers | None) -> list[BaseRoute]:
         Route(openai_speech.PATH, partial(openai_speech.speech, service=service, speakers=speakers), methods=["POST"]),
         Route(elevenlabs.STREAM, stream, methods=["POST"]),
         Route(elevenlabs.WHOLE, stream, methods=["POST"]),
+        Route(TIMESTAMPS, partial(stream, timed=True), methods=["POST"]),
         WebSocketRoute(elevenlabs.INPUT, partial(elevenlabs.stream_input, service=service, speakers=speakers)),
+        WebSocketRoute(MULTI, partial(multi_stream_input, service=service, speakers=speakers)),
     ]
 
 
@@ -144,6 +161,16 @@ async def stream(websocket: WebSocket, service: Service) -> None:
     except WebSocketDisconnect:
         return
     await Call(_Socket(websocket), service, secrets.token_hex(4)).run()
+
+
+async def room(websocket: WebSocket, rooms: Rooms, clock: Clock) -> None:
+    """``/v1/room``: one peer of a room (PROTOCOL.md, section 3)."""
+    offered = websocket.scope["subprotocols"]
+    try:
+        await websocket.accept(ROOM_PROTOCOL if ROOM_PROTOCOL in offered else None)
+    except WebSocketDisconnect:
+        return
+    await attend(_Socket(websocket), rooms, clock)
 
 
 class _Socket:
