@@ -20,14 +20,14 @@ WINDOW_MS = 20
 N_BANDS = 24
 
 
-def lag_samples(original: Pcm, decoded: Pcm, rate_hz: int) -> int:
+def lag_samples(original: Pcm, decoded: Pcm, rate_hz: int, most_s: float = MOST_S) -> int:
     """By how many samples ``decoded`` [T'] comes later than ``original`` [T]; negative: earlier. Both at ``rate_hz``.
 
-    0 where one of them is silent.
+    0 where one of them is silent. A lag beyond ``most_s`` is not looked for.
     """
     if not (original.any() and decoded.any()):
         return 0
-    most = round(MOST_S * rate_hz)
+    most = round(most_s * rate_hz)
     lag, likeness = _best(original[None].astype(np.float64), decoded[None].astype(np.float64), most)
     if likeness >= LIKE:
         return lag
@@ -53,7 +53,7 @@ def _best(original: NDArray[np.float64], decoded: NDArray[np.float64], most: int
     The sign does not matter: some codecs turn the waveform over.
     """
     original, decoded = (x - x.mean(1, keepdims=True) for x in (original, decoded))
-    n = original.shape[1] + decoded.shape[1]  # no wrapping round
+    n = max(original.shape[1] + decoded.shape[1], 2 * most + 1)  # no wrapping round
     spectrum = np.fft.rfft(original, n).conj() * np.fft.rfft(decoded, n)
     by_lag = np.abs(np.fft.irfft(spectrum, n).sum(0))
     lags = np.arange(-most, most + 1)
