@@ -38,6 +38,7 @@ def loopback(options: RemoteOptions) -> None:
     """
     try:
         from .client import Client
+        from .narration import MENDING_S
     except ModuleNotFoundError as error:
         raise ServeError(f"{error.name} must be installed for this: pip install 'sottovoce[serve]'") from error
     check_apart(options.ends.input, options.ends.output)
@@ -47,6 +48,7 @@ def loopback(options: RemoteOptions) -> None:
     def told(message: ServerMessage) -> None:
         if isinstance(message, Stats):
             newest[:] = [message]
+            client.patience_s = MENDING_S
 
     client = Client(options.server, options.token, told=told)
     descriptor = run(client.hello()).codec.descriptor()

@@ -103,11 +103,13 @@ def say_text(options: SayOptions, make_reader: Callable[[Path | None, Accent], C
         dial = Dial(engine.descriptor.books, options.books)
         # As fast as it is taken: a speaker takes it at its own pace.
         speech = Speech(replace(options.manner, voice=number), lead_ms=None, dial=dial, most_chars=None)
+        # Where the text comes at its writer's pace, or the sound goes at its listener's, the whole says nothing of us.
+        at_our_pace = not heard and options.output != PIPE and options.chat is None and options.text not in (None, PIPE)
         with (
             closing(make_reader(options.lexicon, "gb" if voice.language == "en-GB" else "us")) as reader,
             _ends(options, engine, heard) as ends,
         ):
-            lines = run(_speak(engine, reader, source, speech, ends, _printer(options), voice, in_all=not heard))
+            lines = run(_speak(engine, reader, source, speech, ends, _printer(options), voice, at_our_pace))
     for line in lines:
         (tell if options.output == PIPE or options.words or options.chat else say)(line)
 

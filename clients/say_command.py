@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+import os
+from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from sottovoce.stream.errors import UsageError, WeightsError
 
 from .options import add_engine, engine_options, file_name, path
 
+_HERE = {
+    "seed": 0, "temperature": 0.8, "lexicon": None, "preset": "base", "backend": None, "vocoder": None, "weights": None,
+    "threads": 1,
+}  # fmt: skip
+"""Options of the talker on this machine, as they are where nobody says anything."""
+
 
 def add_say(commands: Any) -> None:
     """To the subparsers ``commands``."""
-    say = commands.add_parser("say", help="speak a text, or what a language model writes")
+    say: ArgumentParser = commands.add_parser("say", help="speak a text, or what a language model writes")
     say.set_defaults(command=_say)
     say.add_argument("text", nargs="?", help="default, or -: standard input, spoken while it comes")
     say.add_argument("--voice", metavar="NAME", help="default: the first that there is")
@@ -33,6 +40,8 @@ def add_say(commands: Any) -> None:
                      "its answer; its key is SOTTOVOCE_CHAT_KEY of the environment")  # fmt: skip
     say.add_argument("--model", default="default", metavar="NAME", help="of the language model")
     say.add_argument("--system", metavar="TEXT", help="what the language model is told to be like")
+    say.add_argument("--server", metavar="URL", help="let a server speak, as ws://127.0.0.1:8765")
+    say.add_argument("--token", help="of the server; default: SOTTOVOCE_TOKEN of the environment")
     add_engine(say)
 
 
@@ -44,6 +53,8 @@ def add_doctor(commands: Any) -> None:
 
 
 def _say(arguments: Namespace) -> None:
+    if arguments.server is not None:
+        return _say_remote(arguments)
     try:
         from .say import SayOptions, print_voices, say_text
     except ModuleNotFoundError as error:
@@ -67,6 +78,34 @@ def _say(arguments: Namespace) -> None:
             output_device=arguments.output_device,
             words=arguments.words,
             lexicon=arguments.lexicon,
+            books=arguments.books,
+            chat=arguments.chat,
+            model=arguments.model,
+            system=arguments.system,
+        )
+    )
+
+
+def _say_remote(arguments: Namespace) -> None:
+    from . import say_remote as remote
+
+    for name, default in _HERE.items():
+        if getattr(arguments, name) != default:
+            raise UsageError(f"--{name} is for a talker on this machine, not for --server")
+    token = arguments.token or os.environ.get("SOTTOVOCE_TOKEN") or None
+    if arguments.voices:
+        return remote.print_voices(arguments.server, token)
+    remote.say_remote(
+        remote.RemoteSay(
+            server=arguments.server,
+            token=token,
+            text=arguments.text,
+            voice=arguments.voice,
+            speed=arguments.speed,
+            output=arguments.output,
+            play=arguments.play,
+            output_device=arguments.output_device,
+            words=arguments.words,
             books=arguments.books,
             chat=arguments.chat,
             model=arguments.model,

@@ -5,7 +5,7 @@ What is looked for in a talker is in ``models/talker_checks.py``. Codec and voco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,27 @@ def examine(folder: Path) -> Iterator[tuple[str, Finding]]:
             yield path.name, _alone(path)
     for path in talkers:
         if path not in seen:
-            yield path.name, _alone(path)
+            yield path.name, _stray(folder, path, names)
 
 
 def _talker_path(folder: Path, codec: str) -> Path:
     names = [config.name for config in TALKERS.values() if config.codec == codec] or [codec]
     return default_path(names[0], "talker", folder)
+
+
+def _stray(folder: Path, path: Path, codecs: Sequence[str]) -> Finding:
+    """A talker whose name is not that of a codec in the folder: its own words say whose it is."""
+    try:
+        codec = TalkerConfig.from_json(read_metadata(path).get("preset", "")).codec
+    except CheckpointError as error:
+        return Finding("file", False, error.detail)
+    except ValueError as error:
+        return Finding("file", False, f"what it says of itself is damaged ({error})")
+    if codec not in codecs:
+        return Finding("codec", False, f"the codec {codec!r} that it belongs to is not in the folder")
+    right = _talker_path(folder, codec).name
+    beside = ", where there is another one already" if (folder / right).exists() else ""
+    return Finding("name", False, f"it speaks the codec {codec!r} and is looked for as {right}{beside}; rename it")
 
 
 def _alone(path: Path) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import re
 from pathlib import Path
 
 from starlette.responses import Response
@@ -24,8 +25,9 @@ class Page(StaticFiles):
         super().__init__(directory=web, html=True)
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        """Where a file is; what is not for a browser is not there."""
-        return ("", None) if path in _OURS else super().lookup_path(path)
+        """Where a file is; what is not for a browser, or is hidden, is not there."""
+        hidden = any(part.startswith(".") and part != os.curdir for part in re.split(r"[/\\]", path))
+        return ("", None) if hidden or path in _OURS else super().lookup_path(path)
 
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200

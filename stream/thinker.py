@@ -7,6 +7,7 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -64,7 +65,7 @@ class ChatThinker:
             connect_s, silent_s: how long to wait for it.
 
         Raises:
-            UsageError: ``url`` is none, or has a password in it; the key is none.
+            UsageError: ``url`` is none, or has a password in it; the key is none, or would go over the network for all to read.
         """
         try:
             parts = urlsplit(url)
@@ -84,7 +85,10 @@ class ChatThinker:
         key = environment.get(KEY) or (environment.get(OPENAI_KEY) if host == "api.openai.com" else None)
         if key and not _A_KEY.fullmatch(key):
             raise UsageError(f"what {KEY} holds is no key: it has a space in it, or a letter that no key has")
+        if key and parts.scheme != "https" and not _is_here(host):
+            raise UsageError(f"a key goes over https only, or to this machine: --chat https://..., or unset {KEY}")
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._may_use_proxy = not key or parts.scheme == "https"  # a proxy would read it
         self._timeout = httpx2.Timeout(silent_s, connect=connect_s)
         self._silent_s = silent_s
 
@@ -97,7 +101,7 @@ class ChatThinker:
             "stream": True,
         }
         try:
-            client = httpx2.AsyncClient(timeout=self._timeout, headers=self._headers)
+            client = httpx2.AsyncClient(timeout=self._timeout, headers=self._headers, trust_env=self._may_use_proxy)
         except (ValueError, ImportError) as error:
             raise UsageError(f"the proxy that the environment names cannot be used: {error}") from error
         try:
@@ -173,6 +177,14 @@ class ChatThinker:
         if isinstance(error, httpx2.SSEError):
             return f"{self._place} does not stream; is --chat the address of a chat endpoint?"
         return f"the line to {self._place} broke: {error or type(error).__name__}"
+
+
+def _is_here(host: str) -> bool:
+    """Whether ``host`` is this machine, whatever a name server says."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _whole(text: str) -> str:

@@ -228,6 +228,19 @@ def test_a_file_that_is_wrong_is_named(
     assert list(wrong(folder)) == expected
 
 
+def test_a_talker_with_a_name_of_its_own_is_told_its_right_one(folder: Path) -> None:
+    mine = "mine-talker.safetensors"
+    shutil.copy(folder / TALKER, folder / mine)
+    told = f"it speaks the codec 'tiny' and is looked for as {TALKER}, where there is another one already; rename it"
+    assert wrong(folder) == {(mine, "name"): told}
+    (folder / TALKER).unlink()
+    assert wrong(folder) == {(mine, "name"): f"it speaks the codec 'tiny' and is looked for as {TALKER}; rename it"}
+    shutil.copy(folder / CODEC, folder / mine)
+    assert list(wrong(folder)) == [(mine, "file")]
+    (folder / mine).write_bytes(b"nonsense")
+    assert list(wrong(folder)) == [(mine, "file")]
+
+
 def test_a_set_without_a_vocoder_is_right(folder: Path) -> None:
     (folder / VOCODER).unlink()
     assert wrong(folder) == {}

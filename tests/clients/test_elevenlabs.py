@@ -22,6 +22,7 @@ from sottovoce.stream.call import Service
 from sottovoce.stream.character_times import alignment
 from sottovoce.stream.elevenlabs import _Conversation
 from sottovoce.stream.guard import Rules
+from sottovoce.stream.json_line import JsonLine
 from sottovoce.stream.loop import EngineLoop
 from sottovoce.stream.metrics import Metrics
 from sottovoce.stream.server import ServerOptions
@@ -199,7 +200,7 @@ def test_more_text_than_may_wait_is_not_read_before_there_is_room() -> None:
             service = Service(loop, {}, limits, Metrics(loop))
             line: Any = Socket("Oh, I see. ")
             with pytest.raises(WebSocketDisconnect):
-                await _Conversation(line, service, Speakers(talker.voices, READERS)).run()
+                await _Conversation(line, JsonLine(line, service), service, Speakers(talker.voices, READERS)).run()
             assert loop.rows_taken == 0
             assert 2 < line.n_read < 20  # two may wait; a few more are in hand on the way to the line
 

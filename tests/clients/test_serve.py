@@ -1,12 +1,10 @@
 """``sottovoce serve`` and ``sottovoce loopback --server``, as a person runs them."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,36 +13,7 @@ import soundfile
 
 from support import program, tiny_talk
 from support.program import refused
-
-START = """
-from sottovoce.clients import engines
-engines.PRESETS += ("tiny",)
-from sottovoce.clients.cli import main
-sys.exit(main())
-"""
-NO_TOKEN = {name: value for name, value in os.environ.items() if name != "SOTTOVOCE_TOKEN"}
-
-
-@contextmanager
-def served(*arguments: str, codec: str = "echo", **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The program, and the address that it told."""
-    backend = ("--backend", "echo") if codec == "echo" else ("--preset", codec)
-    command = program.script(START, "serve", *backend, "--port", "0", *arguments)
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=NO_TOKEN | environment,
-        preexec_fn=program.interruptible,
-    ) as serving:
-        assert serving.stdout is not None
-        line = serving.stdout.readline()
-        try:
-            assert line.startswith(f"sottovoce serves {codec} at http"), line
-            yield serving, line.split()[4]
-        finally:
-            serving.kill()
+from support.served import NO_TOKEN, served
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -58,6 +27,25 @@ def test_it_serves_until_a_signal_ends_it(number: int, code: int) -> None:
         _, complaints = serving.communicate(timeout=30)
         assert serving.returncode == code
         assert complaints == "sottovoce: interrupted\n"
+
+
+def test_what_was_loaded_is_no_garbage_to_look_through() -> None:
+    """What the program has at the moment when it says that it is ready."""
+    lines = """
+import gc
+from sottovoce.clients import cli, serve
+say = serve.say
+serve.say = lambda line: say(f"{gc.get_freeze_count()} frozen: {line}")
+sys.exit(cli.main())
+"""
+    command = program.script(lines, "serve", "--backend", "echo", "--port", "0")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=NO_TOKEN) as serving:
+        assert serving.stdout is not None
+        line = serving.stdout.readline()
+        serving.kill()
+    frozen, _, rest = line.partition(" frozen: ")
+    assert rest.startswith("sottovoce serves echo")
+    assert int(frozen) > 10_000
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

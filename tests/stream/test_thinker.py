@@ -247,6 +247,40 @@ def test_keys_stay_where_they_belong() -> None:
     assert not ChatThinker("https://example.org/v1", "m", environment=keys)._headers
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["http://example.org/v1", "http://192.168.1.5:8000/v1", "http://localhost.example.org/v1", "http://0.0.0.0/v1"],
+)
+def test_a_key_goes_nowhere_in_the_clear(url: str) -> None:
+    with pytest.raises(UsageError, match="a key goes over https only, or to this machine") as told:
+        ChatThinker(url, "m", environment={KEY: "sk-1"})
+    assert "sk-1" not in str(told.value)
+    ChatThinker(url, "m", environment={})
+    ChatThinker(url.replace("http", "https"), "m", environment={KEY: "sk-1"})
+    with pytest.raises(UsageError, match="over https only"):
+        ChatThinker("http://api.openai.com/v1", "m", environment={OPENAI_KEY: "sk-1"})
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.8.0.1", "[::1]"])
+def test_a_key_goes_to_this_machine(host: str) -> None:
+    assert ChatThinker(f"http://{host}:1/v1", "m", environment={KEY: "sk-1"})._headers
+
+
+def test_a_key_for_this_machine_goes_past_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    async def answer(line: Line) -> None:
+        await line.begin()
+        await line.send(delta("Yes."), DONE)
+        await line.end()
+
+    assert ask(answer, "sk-1") == ["Yes."]
+    with pytest.raises(ThinkerError, match="cannot be reached"):
+        ask(answer)  # without one the proxy is asked
+
+
 def test_a_proxy_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "nonsense://x")
 
