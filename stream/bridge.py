@@ -24,6 +24,8 @@ _ROUND_S = 1.0
 """Until what somebody said last on the other side has come round: it is still known then as carried over."""
 MOST_PEERS = 64
 """That are carried over, of each room."""
+MOST_NATIVE = 4 * MOST_PEERS
+"""That are known, of each room."""
 
 Side = Callable[[str | None], Connect]
 """Connects to one of the rooms, as a peer that only speaks; None: only to listen."""
@@ -140,7 +142,11 @@ class _Way:
                 self._held = {place: held for place, held in self._held.items() if place[0] != peer}
                 self._drop(peer)
             return
-        self.native.add(peer)
+        if peer not in self.native:
+            if message.slot not in RETAINED or len(self.native) >= MOST_NATIVE:  # who is there says so first
+                self._bridge.counts["unknown"] += 1
+                return
+            self.native.add(peer)
         if not (self.settled.is_set() and self.opposite.settled.is_set()):
             if message.slot in RETAINED:
                 self._held[peer, message.slot] = message

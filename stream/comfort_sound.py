@@ -16,6 +16,9 @@ from .descriptor import Descriptor
 from .frames import Pcm
 from .play_frame import PlayFrame
 
+_MOST_DB = -36.0
+"""Of a band: a background is quiet, whatever a peer says of its own."""
+_BLOCKS = 16
 _STEP_S = 0.005
 """How long it takes to even out the step where vocoded sound breaks off."""
 
@@ -33,6 +36,8 @@ class ComfortSound:
         self._window = np.sin(np.pi * (np.arange(2 * n) + 0.5) / (2 * n))
         self._tail = np.zeros(n)  # the second half of the last block
         self._random = np.random.default_rng(seed)
+        self._of: ComfortNoise | None = None  # what the next are made of
+        self._blocks: list[NDArray[np.float64]] = []
         self._gain = 0.0
         self._ends_at = 0.0  # the last sample of vocoded sound
         self._n = n
@@ -74,9 +79,14 @@ class ComfortSound:
         return sound
 
     def _block(self, background: ComfortNoise) -> NDArray[np.float64]:
-        """[2 * frame_samples] under the window."""
-        amplitude = 10 ** (np.array(background.levels_db) / 20)
+        """[2 * frame_samples] under the window. A few are used over and over: making each anew would take most of the time."""
+        if background is not self._of:
+            self._of, self._blocks = background, []
+        if len(self._blocks) == _BLOCKS:
+            return self._blocks[int(self._random.integers(_BLOCKS))]
+        amplitude = 10 ** (np.minimum(background.levels_db, _MOST_DB) / 20)
         noise = self._random.standard_normal((2, self._n - 1))
         spectrum = np.zeros(self._n + 1, complex)
         spectrum[1:-1] = (noise[0] + 1j * noise[1]) * amplitude[self._band] * self._per_bin
-        return np.fft.irfft(spectrum) * self._window
+        self._blocks.append(np.fft.irfft(spectrum) * self._window)
+        return self._blocks[-1]

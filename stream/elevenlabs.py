@@ -26,7 +26,7 @@ from .errors import ProtocolError, UsageError
 from .frames import Frame, Pcm
 from .json_line import JsonLine
 from .openai_speech import Plain
-from .pipeline import _first_error
+from .pipeline import first_error
 from .samples import RATES_HZ
 from .schema import Length, Range
 from .session_events import TextArrived
@@ -170,7 +170,7 @@ class _Conversation:
             await self._tell(await sound.push(frame))
 
         with counted_row(service.loop, service.metrics, "stream-input") as row:
-            async with _first_error(), TaskGroup() as tasks:
+            async with first_error(), TaskGroup() as tasks:
                 listening = tasks.create_task(self._listen(first, idle_s), name="listen")
                 await self._speakers.say(self._said(), sink, row, how, service.clock, sound.told)
                 listening.cancel()

@@ -26,7 +26,7 @@ from .errors import ChannelClosed, ChannelFull, NoSlot, ProtocolError, UsageErro
 from .frames import Frame, Pcm
 from .json_line import JsonLine, explained
 from .loop import Session as Row
-from .pipeline import _first_error
+from .pipeline import first_error
 from .schema import Length
 from .session_events import TextArrived
 from .speakers import Speakers, counted_row
@@ -132,7 +132,7 @@ class _Connection:
         manner(self._speakers, voice, None, query.get("seed"))
         _, self._rate_hz = output_format(query.get("output_format"), ("pcm",))
         idle_s = patience_s(query.get("inactivity_timeout"))
-        async with _first_error(), TaskGroup() as tasks:
+        async with first_error(), TaskGroup() as tasks:
             await self._listen(tasks, idle_s)
             for context in self._contexts.values():
                 context.end()
@@ -153,6 +153,11 @@ class _Connection:
             if said.close_socket:
                 return
             context = self._contexts.get(said.context_id)
+            if (
+                context is not None and context.texts.closed
+            ):  # it has been silent for too long, and is still being spoken
+                del self._contexts[said.context_id]
+                context = None
             if said.close_context:
                 self._close(said.context_id)
                 continue

@@ -40,6 +40,8 @@ _PARSING_S = 0.001
 """What is parsed at once, a piece beyond it."""
 _FEW = 4
 """So many connections are heard at once."""
+_MOST_PONG_BYTES = 1 << 20
+"""Who takes none of them pings no more."""
 _ROUND_S = 0.008
 """More are heard in rounds, a fifth of a frame apart: what comes between two goes through server and engine together."""
 
@@ -178,6 +180,11 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         if self._parsing is None and not self.read_paused and self._unread:
             self._parse()
         return message
+
+    def handle_ping(self) -> None:
+        super().handle_ping()
+        if self.transport.get_write_buffer_size() > _MOST_PONG_BYTES:
+            self.transport.abort()
 
     async def send(self, message: ASGISendEvent) -> None:
         if self.close_sent:  # what came was no WebSocket: the application has yet to hear of it

@@ -37,7 +37,8 @@ class SteppedGraph:
 
     def __init__(self, graph: onnx.ModelProto, rows: int, threads: int) -> None:
         self._session = session(graph, threads)
-        self._everybody, self._order = _Batch(self._session, rows), list(range(rows))
+        self._everybody, self._order = _Batch(self._session, _arrays(self._session, rows)), list(range(rows))
+        self._spare = _arrays(self._session, rows)  # in which every smaller batch lies, one at a time
         self._some: dict[tuple[int, int], _Batch] = {}
 
     @property
@@ -69,7 +70,9 @@ class SteppedGraph:
         key = (len(rows), rows[0] if alone and everybody.kept else 0)
         if key not in self._some:
             own = [state[rows[0] : rows[0] + 1] for state in everybody.kept] if alone else None
-            self._some[key] = _Batch(self._session, len(rows), own)
+            self._some[key] = _Batch(
+                self._session, {name: array[: len(rows)] for name, array in self._spare.items()}, own
+            )
         batch = self._some[key]
         wholes = everybody.states if alone else everybody.states + everybody.kept
         for whole, part in zip(wholes, batch.states if alone else batch.states + batch.kept, strict=True):
@@ -88,9 +91,8 @@ class _Batch:
         kept: those that are written over themselves; arrays of another batch, or new ones.
     """
 
-    def __init__(self, runs: ort.InferenceSession, count: int, kept: Arrays | None = None) -> None:
+    def __init__(self, runs: ort.InferenceSession, arrays: dict[str, NDArray[Any]], kept: Arrays | None = None) -> None:
         self._session = runs
-        arrays = {one.name: _zeros(one, count) for one in (*runs.get_inputs(), *runs.get_outputs())}
         self.inputs = {one.name: arrays[one.name] for one in runs.get_inputs() if not one.name.startswith("past")}
         self.outputs = {one.name: arrays[one.name] for one in runs.get_outputs() if not one.name.startswith("next")}
         in_place = runs.get_modelmeta().custom_metadata_map.get(IN_PLACE, "").split()
@@ -127,6 +129,10 @@ def _row_bytes(states: Arrays) -> int:
 
 def _next(past: str) -> str:
     return past.replace("past", "next")
+
+
+def _arrays(runs: ort.InferenceSession, count: int) -> dict[str, NDArray[Any]]:
+    return {one.name: _zeros(one, count) for one in (*runs.get_inputs(), *runs.get_outputs())}
 
 
 def _zeros(one: Any, count: int) -> NDArray[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TaskGroup
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,7 +24,7 @@ from .floor import Floor
 from .frames import Frame, Pcm
 from .generation import Generation
 from .loop import EngineLoop
-from .pipeline import Source, _first_error
+from .pipeline import Source, first_error
 from .profiles import Profile
 from .remote_peer import RemotePeer
 from .room_link import RoomLink
@@ -45,6 +45,7 @@ LOOK_S = 2.0
 RENEW_S = 1200.0
 """How often to say again what a broker shall keep."""
 _CAPTURED_FRAMES = 5
+_AT_ONCE = 4  # messages
 _SPEAK: tuple[Kind, Kind] = ("mel", "encode")
 
 
@@ -124,6 +125,7 @@ class Peer:
         self.statistics = Statistics(loop.descriptor)
         self._others: dict[str, RemotePeer] = {}
         self._gates: dict[str, ReportGate] = {}
+        self._left: deque[bytes] = deque(maxlen=1024)  # sessions that are over, of everybody: none is heard twice
         self._up_s = 0.0  # when the line came
         self._came_up = asyncio.Event()
 
@@ -134,7 +136,7 @@ class Peer:
             ConnectionFailed, RoomRefused: there is no room.
             EngineStopped, and whatever ``source`` and ``player`` raise.
         """
-        async with _first_error(), TaskGroup() as tasks:
+        async with first_error(), TaskGroup() as tasks:
             running = [
                 tasks.create_task(self.link.run(), name="line"),
                 tasks.create_task(self._listen(), name="listen"),
@@ -249,6 +251,9 @@ class Peer:
                     for other in self._others.values():
                         self.floor.gone(other.level)
                 case RoomMessage():
+                    self.counts["in.messages"] += 1
+                    if self.counts["in.messages"] % _AT_ONCE == 0:
+                        await asyncio.sleep(0)  # what came all at once must not hold up the speaker
                     try:
                         self._take(event)
                     except ProtocolError:
@@ -285,19 +290,19 @@ class Peer:
                 self.counts["in.too_many_peers"] += 1
                 return None
             key = self._options.key
-            opener = None if key is None else key.opener(self._room_level, level)
+            opener = None if key is None else key.opener(self._room_level, level, self._left)
             self._others[level] = RemotePeer(level, opener, self._descriptor, self._options.profile.patience_ms)
         return self._others[level]
 
     def _forget_somebody(self) -> bool:
-        """Whether there is one who is not here any more."""
-        for other in self._others.values():
-            if not other.here:
-                other.close()
-                del self._others[other.level]
-                self._gates.pop(other.level, None)
-                return True
-        return False
+        """Whether there is one who is not here any more: strangers go first, of them who was silent for longest."""
+        if gone := [other for other in self._others.values() if not other.here]:
+            other = min(gone, key=lambda other: (other.proved, other.described, other.seen_s))
+            other.forget()
+            del self._others[other.level]
+            self._gates.pop(other.level, None)
+            self.floor.gone(other.level)
+        return bool(gone)
 
     def _described(self, other: RemotePeer, payload: bytes) -> None:
         before = other.refused_model

@@ -181,7 +181,7 @@ async def loopback(
             for frame in receive.finish():
                 await received.send(frame)
 
-    async with _first_error(), TaskGroup() as tasks:
+    async with first_error(), TaskGroup() as tasks:
         captured, pcm = talk.capture(tasks, source)
         tasks.create_task(speak(pcm), name="speak")
         # The source has ended before its last frame can have reached the end of the chain.
@@ -217,7 +217,7 @@ async def encode(
         await stages.speak(pcm, lambda frame: send(write.push(frame)), talk.line, session, talk.taps.mel_in)
         await send(write.finish())
 
-    async with _first_error(), TaskGroup() as tasks:
+    async with first_error(), TaskGroup() as tasks:
         captured, pcm = talk.capture(tasks, source)
         tasks.create_task(speak(pcm), name="speak")
     return captured.result()
@@ -254,14 +254,14 @@ async def decode(
             for frame in receive.finish():
                 await received.send(frame)
 
-    async with _first_error(), TaskGroup() as tasks:
+    async with first_error(), TaskGroup() as tasks:
         tasks.create_task(listen(), name="listen")
         played = talk.hear(tasks, received, sink, n_samples)
     return played.result()
 
 
 @asynccontextmanager
-async def _first_error() -> AsyncIterator[None]:
+async def first_error() -> AsyncIterator[None]:
     """Raises the one error that ended a task group, not the group: its users catch errors by type."""
     try:
         yield

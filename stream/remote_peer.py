@@ -60,6 +60,7 @@ class RemotePeer:
         self._comfort = ComfortSound(ours)
         self._drift = DriftCorrection(ours.rate_hz)
         self._row: Session | None = None
+        self._at_work = self._closing = False  # the engine makes a frame; the row is given back behind it
         self._needed_s = 0.0
         self._faded_db = 0.0
         self._sound = np.zeros(0, np.float32)  # ready to be played
@@ -73,6 +74,23 @@ class RemotePeer:
     def pushes(self) -> bool:
         """Whether it has to take the floor before it talks."""
         return self.presence is not None and self.presence.talk == "push"
+
+    @property
+    def described(self) -> bool:
+        """Whether it speaks what we decode."""
+        return self._described
+
+    @property
+    def proved(self) -> bool:
+        """Whether it has the room's key."""
+        return self._opener is not None and self._opener.knows_session
+
+    def forget(self) -> None:
+        """It is not asked any more; what it said is not heard a second time."""
+        self._receiver = None
+        self.close()
+        if self._opener is not None:
+            self._opener.end()
 
     # ---- what comes ------------------------------------------------------------------------------------------
 
@@ -135,11 +153,12 @@ class RemotePeer:
             if self._receiver is None or not (self.here or self._receiver.speaking):
                 self.close()
                 return np.zeros(n, np.float32)
-            pulled = self._receiver.pull(now_s)
+            receiver = self._receiver  # a descriptor may take it away while the engine works
+            pulled = receiver.pull(now_s)
             pcm = await self._decoded(pulled, loop, now_s) if pulled.kind == "codes" else None
             if pcm is None and self._row is not None and now_s - self._needed_s > _KEPT_S:
                 self.close()
-            self._drift.ppm = self._receiver.playout_ppm
+            self._drift.ppm = receiver.playout_ppm
             self._sound = np.concatenate([self._sound, self._drift.process(self._comfort.under(pcm, pulled))])
         heard, self._sound = self._sound[:n], self._sound[n:]
         return heard
@@ -155,15 +174,22 @@ class RemotePeer:
                 self.counts["unheard.no_row"] += 1
                 return None
         due_s = now_s + self._ours.frame_ms / 1000
-        mel = await self._row.step("decode", pulled.codes[None], due_s, fresh=fresh)
-        if pulled.attenuation_db > 0:
-            mel = fade(mel, 0.0 if fresh else self._faded_db, pulled.attenuation_db)
-        self._faded_db = pulled.attenuation_db
-        return await self._row.step("vocode", mel, due_s, fresh=fresh)
+        self._at_work = True
+        try:
+            mel = await self._row.step("decode", pulled.codes[None], due_s, fresh=fresh)
+            if pulled.attenuation_db > 0:
+                mel = fade(mel, 0.0 if fresh else self._faded_db, pulled.attenuation_db)
+            self._faded_db = pulled.attenuation_db
+            return await self._row.step("vocode", mel, due_s, fresh=fresh)
+        finally:
+            self._at_work = False
+            if self._closing:
+                self.close()
 
     def close(self) -> None:
-        """Give its row back."""
-        if self._row is not None:
+        """Give its row back, behind the frame that the engine is making."""
+        self._closing = self._at_work
+        if self._row is not None and not self._at_work:
             self._row.close()
             self._row = None
 

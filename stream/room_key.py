@@ -103,9 +103,9 @@ class RoomKey:
         own = salt(SALT_BYTES)
         return Sealer(_Box(self._key, own, room_level, peer_level), own)
 
-    def opener(self, room_level: str, peer_level: str) -> Opener:
-        """For what comes on another peer's topics."""
-        return Opener(lambda salt: _Box(self._key, salt, room_level, peer_level))
+    def opener(self, room_level: str, peer_level: str, left: deque[bytes] | None = None) -> Opener:
+        """For what comes on another peer's topics; ``left``: salts of sessions that are over, which openers may share."""
+        return Opener(lambda salt: _Box(self._key, salt, room_level, peer_level), left)
 
     def _hidden(self, what: bytes, name: str, n_bytes: int) -> str:
         digest = hmac.digest(self._names, what + b"\0" + name.encode(), hashlib.sha256)
@@ -146,11 +146,22 @@ class Opener:
             (nothing retained has come yet), ``not_authentic`` (wrong key, wrong slot or altered), ``replayed``.
     """
 
-    def __init__(self, box: Callable[[bytes], _Box]) -> None:
+    def __init__(self, box: Callable[[bytes], _Box], left: deque[bytes] | None = None) -> None:
         self._new_box = box
         self._session: _Session | None = None
-        self._left: deque[bytes] = deque(maxlen=_MOST_LEFT)
+        self._left: deque[bytes] = deque(maxlen=_MOST_LEFT) if left is None else left
         self.refused: Counter[str] = Counter()
+
+    @property
+    def knows_session(self) -> bool:
+        """Whether anything was authentic."""
+        return self._session is not None
+
+    def end(self) -> None:
+        """The peer is forgotten: what it sealed in this session is never opened again."""
+        if self._session is not None:
+            self._left.append(self._session.salt)
+            self._session = None
 
     def open(self, slot: Slot, sealed: bytes) -> bytes | None:
         """The payload; None if it is refused, and then nothing of it was looked at."""

@@ -102,8 +102,14 @@ class RoomLink:
                 try:
                     self._prepare()
                     async with self._connect() as connection:
-                        ever, pause_s = True, _FIRST_PAUSE_S
-                        await self._carry(connection)
+                        ever, up_s = True, self._clock()
+                        try:
+                            await self._carry(connection)
+                        finally:
+                            if (
+                                self._clock() - up_s >= _LONGEST_PAUSE_S
+                            ):  # else who lets us in and hangs up is asked ever faster
+                                pause_s = _FIRST_PAUSE_S
                 except RoomRefused:
                     raise
                 except ConnectionFailed as error:

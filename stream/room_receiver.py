@@ -177,12 +177,12 @@ class RoomReceiver:
 
     def _place(self, packet: CodePacket, index: int, now_s: float) -> None:
         """Puts the frames of a packet of the timeline where they belong."""
-        n = len(packet.codes)
+        n, reach = len(packet.codes), min(len(packet.redundant), MAX_GAP_FRAMES)
         timeline = self._timeline
         if n:
             begins = timeline.next is None
-            floor = index - len(packet.redundant) if begins else timeline.floor
-            lost = self._buffer.missing(index - 1, len(packet.redundant), floor)
+            floor = index - reach if begins else timeline.floor
+            lost = self._buffer.missing(index - 1, reach, floor)
             first = lost[-1] if lost else index
             end_s = (index + n) * self._frame_s
             self._delay.add(now_s - end_s, n * self._frame_s, (index - first) * self._frame_s, now_s)

@@ -23,6 +23,8 @@ RETAINED: tuple[Slot, ...] = ("d", "s")
 MOST_PAYLOAD_BYTES = 4096
 """Of anything in a room: a packet of ten seconds with all eight books has 2508."""
 MOST_NAME_CHARS = 64
+MOST_NAME_BYTES = 255
+"""In UTF-8: one byte tells how many."""
 KEEP_ALIVE_S = 15
 """How often a line says that it lives; of a peer that is lost without a word others are told after one and a half of these."""
 UNSENT_BYTES = 512
@@ -87,4 +89,6 @@ def check_name(name: str, what: str) -> None:
 
 def is_name(name: str) -> bool:
     """Whether `check_name` is content."""
-    return 1 <= len(name) <= MOST_NAME_CHARS and all(c.isalnum() or c in "._-" for c in name)
+    if not 1 <= len(name) <= MOST_NAME_CHARS or not all(c.isalnum() or c in "._-" for c in name):
+        return False
+    return len(name.encode()) <= MOST_NAME_BYTES

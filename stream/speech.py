@@ -21,7 +21,7 @@ from .generation import Generation
 from .lead import Lead
 from .loop import Session
 from .packer import Dial, Packer
-from .pipeline import WAITING_FRAMES, PacketSink, Sink, Taps, _first_error
+from .pipeline import WAITING_FRAMES, PacketSink, Sink, Taps, first_error
 from .session_events import TextArrived
 from .stages import Line, Wire
 from .statistics import Statistics
@@ -80,7 +80,7 @@ async def speak(
         context.first_audio.heard(frame.data, session.descriptor.rate_hz)
         await sink(frame)
 
-    async with _first_error(), TaskGroup() as tasks:
+    async with first_error(), TaskGroup() as tasks:
         codes = _talk(tasks, texts, speech, context, line, tell)
         hearing = stages.hear(codes, hand_over, line, session, context.taps.mel_out)
         heard = tasks.create_task(hearing, name="hear")
@@ -102,7 +102,7 @@ async def write(
             context.first_audio.mark("ready", context.clock())
             await sink(packet.data)
 
-    async with _first_error(), TaskGroup() as tasks:
+    async with first_error(), TaskGroup() as tasks:
         async for frame in _talk(tasks, texts, speech, context, line, tell):
             await send(writing.push(frame))
         await send(writing.finish())

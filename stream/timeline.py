@@ -227,7 +227,8 @@ class Timeline:
         if excess * self._frame_s <= OVERRUN_S or self._buffer.first is None:
             return
         if self.talking:
-            self._statistics.missing += sum(not self._buffer.is_filled(self.next + i) for i in range(int(excess)))
+            places = range(self.next, self.next + min(int(excess), round(DEAD_S / self._frame_s)))
+            self._statistics.missing += sum(not self._buffer.is_filled(place) for place in places)
             self._unsettled = 0
         self._move(int(excess))
         self._statistics.dropped["overrun"] += self._buffer.drop_before(self.next)

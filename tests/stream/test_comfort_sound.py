@@ -69,15 +69,15 @@ def test_without_a_description_silence_is_nothing() -> None:
 def test_it_comes_as_speech_is_faded_and_goes_when_that_is_back() -> None:
     comfort = ComfortSound(D)
     nothing = np.zeros(N, np.float32)
-    background = noise(*[-30.0] * BANDS)
+    background = noise(*[-40.0] * BANDS)
     levels_db = []
     for attenuation_db in (0.0, 8.0, 32.0, 72.0, 128.0, SILENT_DB, SILENT_DB, 0.0, 0.0, 0.0):
         pcm = None if attenuation_db == SILENT_DB else nothing
         sound = comfort.under(pcm, frame(attenuation_db, background)).astype(np.float64)
         levels_db.append(10 * np.log10(np.mean(sound**2) + 1e-12))
     assert levels_db[0] == -120
-    assert levels_db[1] > -40
-    assert all(level == pytest.approx(-21, abs=3) for level in levels_db[2:7])
+    assert levels_db[1] > -50
+    assert all(level == pytest.approx(-31, abs=3) for level in levels_db[2:7])
     assert levels_db[7] < -22  # on its way out
     assert levels_db[8:] == [-120, -120]
 
@@ -99,10 +99,10 @@ def test_a_change_of_the_background_is_followed() -> None:
     assert 10 * np.log10(np.mean(quiet.astype(np.float64) ** 2)) == pytest.approx(-51, abs=0.8)
 
 
-def test_the_loudest_description_does_not_leave_the_range() -> None:
+def test_the_loudest_description_is_a_quiet_background() -> None:
     sound = seconds_of(ComfortSound(D), noise(*[0.0] * BANDS), 1)
     assert np.isfinite(sound).all()
-    assert np.abs(sound).max() <= 1
+    assert 20 * np.log10(np.sqrt((sound**2).mean())) < -25
 
 
 def test_a_piece_that_is_no_frame_is_refused() -> None:

@@ -1,5 +1,7 @@
 """Stepping a graph in place says what running it plainly says, whichever rows step."""
 
+import gc
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -104,3 +106,19 @@ def test_steps_of_a_known_size_allocate_nothing() -> None:
     tracemalloc.stop()
     assert kept < 50 * 100  # what the tracing itself keeps, and no array
     assert most < ROWS * TINY.mels_per_frame * TINY.n_mels * 4  # less than one answer: no array was made
+
+
+def test_batches_of_every_size_lie_in_the_same_memory() -> None:
+    """Kept for each size by itself they would grow with the square of the rows."""
+    graph = SteppedGraph(graph_of("decode"), 64, 1)
+    chance = np.random.default_rng(0)
+
+    def kept_bytes() -> int:
+        gc.collect()
+        return sum(array.nbytes for array in gc.get_objects() if isinstance(array, np.ndarray) and array.base is None)
+
+    graph.step(list(range(63)), *(np.repeat(one, 63, axis=0) for one in inputs_of("decode", chance)))
+    before = kept_bytes()
+    for count in range(1, 63):
+        graph.step(list(range(count)), *(np.repeat(one, count, axis=0) for one in inputs_of("decode", chance)))
+    assert kept_bytes() - before < 2 * graph.row_bytes * 64

@@ -452,3 +452,57 @@ def test_a_sender_of_whom_loss_is_reported_gives_way() -> None:
         await asyncio.wait([anna.task])
 
     run(use)
+
+
+@pytest.mark.parametrize("strangers", [0, 64])
+def test_what_was_heard_is_not_heard_again_though_its_peer_was_forgotten(strangers: int) -> None:
+    async def use(loop: EngineLoop, room: MemoryRoom) -> None:
+        key = RoomKey(bytes(32))
+        bert = someone(loop, room, "bert", key=key).begin()
+        await asyncio.sleep(0.5)
+        voice = speech(silence(0.5), tone(2 * ECHO.rate_hz), silence(30))
+        anna = someone(loop, room, "anna", key=key).begin(voice, seconds=12)
+        await asyncio.sleep(5)
+        assert bert.ear.loud() > 0.05
+        name = anna.peer.level
+        recorded = [(slot, payload) for _, who, slot, payload in list(room.said) if who == name]
+        room.say(name, "s", b"")
+        for i in range(strangers):
+            room.say(f"x{i}", "c", b"\x02")
+        await asyncio.sleep(0.2)
+        n = len(bert.ear.frames)
+        for slot, payload in recorded:
+            room.say(name, slot, payload)
+            if slot == "a":
+                await asyncio.sleep(0.06)
+        await asyncio.sleep(1)
+        assert bert.ear.loud(n * FRAME_S) == 0
+        anna.task.cancel()
+        await asyncio.wait([anna.task])
+        await bert.leave()
+
+    run(use)
+
+
+@pytest.mark.parametrize("how", ["another model", "strangers"])
+def test_a_peer_that_is_put_out_while_it_is_heard_ends_nobody(how: str) -> None:
+    async def use(loop: EngineLoop, room: MemoryRoom) -> None:
+        bert = someone(loop, room, "bert").begin()
+        await asyncio.sleep(0.5)
+        room.say("anna", "d", write_descriptor(ECHO))
+        for i, payload in enumerate(packets(100)):
+            room.say("anna", "a", payload)
+            await asyncio.sleep(FRAME_S)
+            if i == 30 and how == "another model":
+                room.say("anna", "d", write_descriptor(replace(ECHO, model_hash="0" * 12)))
+            elif i == 30:
+                for k in range(64):
+                    room.say(f"x{k}", "s", Presence(f"x{k}").to_bytes())
+        assert not bert.task.done()
+        n = len(bert.ear.frames)
+        await asyncio.sleep(1)
+        assert len(bert.ear.frames) > n
+        await bert.leave()
+        assert loop.rows_taken == 0
+
+    run(use)

@@ -110,7 +110,16 @@ def test_a_name_is_taken_but_its_owner_may_come_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "peer"), [("", "anna"), ("a/b", "anna"), ("r", ""), ("r", "a b"), ("r", "\x00"), ("x" * 65, "anna")]
+    ("room", "peer"),
+    [
+        ("", "anna"),
+        ("a/b", "anna"),
+        ("r", ""),
+        ("r", "a b"),
+        ("r", "\x00"),
+        ("x" * 65, "anna"),
+        ("r", "\U0001d400" * 64),
+    ],
 )
 def test_names_that_are_none_are_refused(room: str, peer: str) -> None:
     with pytest.raises(ProtocolError, match="letters, digits"):

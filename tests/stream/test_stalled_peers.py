@@ -309,3 +309,19 @@ def test_whatever_comes_over_the_line_the_server_stays_and_forgets_it(server: Se
     listening.join()
     np.testing.assert_array_equal(heard[0], alone)
     nothing_left(server, n_files)
+
+
+def test_who_pings_without_end_and_takes_no_answer_is_left(server: Server) -> None:
+    n_files = server.open_files()
+    peer = RawPeer(server.place)
+    peer.handshake()
+    ping = frame(OP_PING, bytes(125)) * 100
+
+    def flood() -> None:
+        for _ in range(5000):  # 65 MB
+            peer.raw(ping)
+
+    with pytest.raises(OSError, match=r"reset|pipe"):
+        flood()
+    peer.socket.close()
+    nothing_left(server, n_files)
