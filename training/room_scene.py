@@ -11,7 +11,6 @@ import json
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -121,7 +120,7 @@ def call(scene: Scene, said: Path, heard: Path, number: int = 1, seed: int = 0) 
         mouth.finish()
         seconds, after = time.monotonic() - began_s, _bytes(thin)
         time.sleep(_AFTER_S)
-        ear.interrupt()
+        ear.leave()
     sent, back = (now - then for now, then in zip(after, before, strict=True))
     return Call(_read(mouth_stats), _read(ear_stats), (sent, back), seconds, began_s - ear.seen_s)
 
@@ -182,9 +181,9 @@ class _Program:
         if self._child.wait():
             raise LinkError(f"a peer failed: {''.join(self._lines[-3:]).strip()}")
 
-    def interrupt(self) -> None:
-        """As Ctrl-C. Raises LinkError: it does not end."""
-        self._child.send_signal(signal.SIGINT)
+    def leave(self) -> None:
+        """Asked to. Raises LinkError: it does not end."""
+        self._child.terminate()
         try:
             self._child.wait(_START_S)
         except subprocess.TimeoutExpired as error:
