@@ -14,7 +14,7 @@ demo: .venv/demo.stamp
 
 test: .venv/test.stamp lint
 	@sh .ci/packages
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # What runs on a GPU, for machines that have one; PYTEST="python -m pytest" uses an environment that is there already.
 PYTEST ?= $(BIN)/python -m pytest
