@@ -14,7 +14,8 @@ demo: .venv/demo.stamp
 
 test: .venv/test.stamp lint
 	@sh .ci/packages
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 # What runs on a GPU, for machines that have one; PYTEST="python -m pytest" uses an environment that is there already.
 PYTEST ?= $(BIN)/python -m pytest

@@ -16,7 +16,7 @@
     * ProtocolError            exit 12  the other side of a conversation broke its rules
     * ThinkerError             exit 13  who writes the text does not answer, refuses, or breaks off
     * RoomKeyError             exit 14  a room key that is none, or cannot be read or written
-    * LawBroken                exit 14  an engine says other things in other cuts, batches or after a reset
+    * LawBroken                exit 15  an engine says other things in other cuts, batches or after a reset
     * ChannelClosed            exit 1   sending into, or receiving from, a channel that has ended
     * ChannelFull              exit 1   a channel of policy ``refuse`` is full
 

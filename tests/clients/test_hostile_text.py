@@ -33,6 +33,7 @@ def flood(place: str, path: str, begin: list[str], message: str, n_messages: int
         client.socket.close()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("native", [False, True])
 def test_no_text_holds_the_loop_and_who_goes_frees_the_row(native: bool) -> None:
     begin = [messages.encode(Start("speak"))] if native else []

@@ -17,7 +17,7 @@ from support.program import command
 from support.stalls import Stalls, hurry, watched
 from support.virtual_card import RATE_HZ, VirtualCard, chirps, delay_ms, why_not
 
-pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
 SECONDS = 30
 _ROOT = Path(__file__).parents[2]

@@ -250,6 +250,7 @@ def test_who_takes_nothing_is_let_go() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.alone
 def test_opus_is_coded_off_the_loop_and_in_order() -> None:
     sound = np.sin(np.arange(RATE_HZ * 2) / 30).astype(np.float32)
 
