@@ -5,12 +5,18 @@ First the finest codebooks go, one by one, then packets grow, as fewer headers a
 
 from __future__ import annotations
 
+import math
+
 from .profiles import Profile
 from .room_messages import Report
 
 MOST_FRAMES = 50
 """In a packet: two seconds of ``base``."""
 STRAINED_LOSS = 0.05
+"""Of the last `LOSS_WINDOW_S`: a single stall of the line, which no smaller packet would have spared, is no strain."""
+LOSS_WINDOW_S = 20.0
+REPORTED_S = 2.0
+"""What a report tells of."""
 STRAINED_LAG_MS = 600.0
 """Beyond what cutting into packets takes."""
 SEVERE_LAG_MS = 2000.0
@@ -38,7 +44,8 @@ class Adaptation:
             frames = min(2 * frames, MOST_FRAMES)
             self._ladder.append((1, frames))
         self._at = 0
-        self._stepped_s = self._strained_s = -float("inf")
+        self._stepped_s = self._strained_s = self._heard_s = -float("inf")
+        self._loss = 0.0  # of late
         self._came_back_s = -float("inf")
         self._calm_s = CALM_S
         self.steps_down = self.steps_up = 0
@@ -61,7 +68,9 @@ class Adaptation:
             lag_ms: how much later than usual packets arrive or leave.
         """
         most_lag_ms = STRAINED_LAG_MS + self.frames_per_packet * self._frame_ms
-        if loss < STRAINED_LOSS and lag_ms < most_lag_ms:
+        forgotten = math.exp((self._heard_s - now_s) / LOSS_WINDOW_S)
+        self._loss, self._heard_s = self._loss * forgotten + loss * REPORTED_S / LOSS_WINDOW_S, now_s
+        if self._loss < STRAINED_LOSS and lag_ms < most_lag_ms:
             return
         self._strained_s = now_s
         if now_s - self._stepped_s < STEP_S:

@@ -446,7 +446,7 @@ def test_a_sender_of_whom_loss_is_reported_gives_way() -> None:
             room.say("bert", "c", write_control(Report("somebody", 0.9, 0, 0)))
         await asyncio.sleep(0.5)
         assert anna.peer.told()["sender"]["books"] == books
-        room.say("bert", "c", write_control(Report("anna", 0.3, 0, 0)))
+        room.say("bert", "c", write_control(Report("anna", 0.6, 0, 0)))
         await asyncio.sleep(0.5)
         assert anna.peer.told()["sender"]["books"] == books - 1
         await asyncio.wait([anna.task])

@@ -218,6 +218,15 @@ def test_a_step_is_given_time_to_show() -> None:
     assert dial(adaptation) == (3, 6)
 
 
+def test_a_stall_is_no_strain_but_many_are() -> None:
+    adaptation = Adaptation(PROFILES["normal"], 8, 40.0)
+    for second in (0.0, 20.0, 40.0):
+        adaptation.hear(second, loss=0.3)
+    assert adaptation.steps_down == 0
+    adaptation.hear(42.0, loss=0.2)
+    assert adaptation.steps_down == 1
+
+
 def test_a_great_lag_takes_two_steps_at_once() -> None:
     adaptation = Adaptation(PROFILES["normal"], 8, 40.0)
     adaptation.hear(0.0, lag_ms=4000.0)
@@ -232,7 +241,7 @@ def test_what_a_long_packet_takes_is_no_lag() -> None:
 
 def test_it_comes_back_slowly_and_more_slowly_where_that_was_too_early() -> None:
     adaptation = Adaptation(PROFILES["normal"], 8, 40.0)
-    adaptation.hear(0.0, loss=0.3)
+    adaptation.hear(0.0, lag_ms=1500.0)
     now_s = 0.0
 
     def calm_until_up() -> float:
@@ -245,7 +254,7 @@ def test_it_comes_back_slowly_and_more_slowly_where_that_was_too_early() -> None
 
     assert calm_until_up() == CALM_S
     now_s += 3
-    adaptation.hear(now_s, loss=0.3)  # it was too early
+    adaptation.hear(now_s, lag_ms=1500.0)  # it was too early
     assert calm_until_up() == 2 * CALM_S
     assert dial(adaptation) == (4, 6)
 
