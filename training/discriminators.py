@@ -4,6 +4,7 @@ resolutions (UnivNet, arXiv 2106.07889; their logarithm, so that quiet speech is
 Smaller than in the papers, so that two cores can train against them; ``width`` brings them back to size on a GPU.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
@@ -23,15 +24,15 @@ KINDS: tuple[Kind, ...] = ("period", "spectrum", "scale")
 Verdict = tuple[list[Tensor], list[list[Tensor]]]
 
 
-class Judge(nn.Module):
+class Judge(nn.Module, ABC):
     """Shows the sound in its own way, then looks at that with convolutions, whose features are compared too."""
 
     convs: nn.ModuleList
     last: nn.Module
 
+    @abstractmethod
     def show(self, pcm: Tensor) -> Tensor:
         """[B, T] -> what the convolutions see, in float32."""
-        raise NotImplementedError
 
     def look(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Scores, and the features of every layer."""

@@ -228,7 +228,7 @@ def test_nothing_of_the_old_comes_after_a_cancel_however_much_was_on_its_way(ser
         peer.say(TextEnd())
         while not (isinstance(message := peer.read(), Media) and message.count):
             assert not isinstance(message, Error)
-        time.sleep(0.05)  # unread, it lies in the line
+        peer.wait()  # unread, it lies in the line
         peer.say(Cancel(generation, 0.0))
         while not isinstance(message := peer.read(), Cancelled):
             old += isinstance(message, Media)

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import select
 import socket
 import struct
 from contextlib import suppress
@@ -55,6 +56,10 @@ class RawPeer:
     def raw(self, data: bytes) -> None:
         """Bytes as they are. Raises as `say`."""
         self.socket.sendall(data)
+
+    def wait(self) -> None:
+        """Until there is something to read. Raises AssertionError: nothing comes."""
+        assert self._unread or select.select([self.socket], [], [], _PATIENCE_S)[0]
 
     def read(self) -> ServerMessage | Media | None:
         """The next message; None: it was the last. Pings are answered. Raises OSError."""
