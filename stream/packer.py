@@ -93,6 +93,13 @@ class Packer:
             raise ValueError("frames can be skipped between talks only")
         self._seq = self._seq + n_frames & 0xFFFF
 
+    def leave_out(self, n_frames: int) -> Iterator[bytes]:
+        """Number ``n_frames`` that were lost before they came here, within a talk: gives what is gathered, if anything is."""
+        if self._gathered:
+            yield self._packet(end_of_talk=False)
+        self._past.clear()  # what a packet repeats stands right before it
+        self._seq = self._seq + n_frames & 0xFFFF
+
     def finish(self) -> bytes:
         """The last packet: whatever is gathered, perhaps nothing, and the word that the talk is over."""
         packed = self._packet(end_of_talk=True)

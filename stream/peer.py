@@ -1,7 +1,6 @@
 """A peer of a room as it runs: what the microphone hears goes out, what the others say is mixed and played.
 
-Five tasks: the line (`RoomLink`), `_listen` hands what it brings to the others' `RemotePeer`s, `_speak` feeds the `RoomSender`,
-`_play` gives the speaker a frame whenever it wants one, `_look_around` reports, renews and notices who is gone.
+Tasks: the line (`RoomLink`), `_listen` for what it brings, `_speak` to feed the `RoomSender`, `_play` and `_look_around`.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from .floor import Floor
 from .frames import Frame, Pcm
 from .generation import Generation
 from .loop import EngineLoop
+from .lost_frames import LostFrames
 from .pipeline import Source, first_error
 from .profiles import Profile
 from .remote_peer import RemotePeer
@@ -44,8 +44,7 @@ LOOK_S = 2.0
 """How often to report, and to look who is gone."""
 RENEW_S = 1200.0
 """How often to say again what a broker shall keep."""
-_CAPTURED_FRAMES = 5
-_AT_ONCE = 4  # messages
+_CAPTURED_FRAMES, _AT_ONCE = 5, 4  # frames; messages
 _SPEAK: tuple[Kind, Kind] = ("mel", "encode")
 
 
@@ -196,21 +195,22 @@ class Peer:
     # ---- what we say -----------------------------------------------------------------------------------------
 
     async def _speak(self, source: Source) -> None:
-        line = Line(Generation(), self._clock, self.statistics)
-        live = self._options.live
+        line, live = Line(Generation(), self._clock, self.statistics), self._options.live
         if not live:
             await self._came_up.wait()
             if self._options.push_to_talk:
                 self.press()
+        frame_s = self._descriptor.frame_ms / 1000
         frames: Channel[Frame[Pcm]] = Channel(_CAPTURED_FRAMES, "drop_oldest" if live else "wait", "captured")
         self.statistics.watch(frames)
-        frame_s = self._descriptor.frame_ms / 1000
+        lost = LostFrames(frame_s) if live else None
         with self._loop.open() as row:
             async with TaskGroup() as tasks:
                 tasks.create_task(capture(source, frames, line, self._descriptor, flush=not live), name="capture")
                 async for frame in frames:
-                    due_s = frame.born_s + frame_s
-                    _, codes = (await row.visit(_SPEAK, frame.data, due_s)).answers
+                    if lost and (n_frames := lost.before(frame.seq, frame.born_s)):
+                        self._publish_all(self._sender.lose(n_frames))
+                    _, codes = (await row.visit(_SPEAK, frame.data, frame.born_s + frame_s)).answers
                     self._publish_all(self._sender.push(codes, frame.data, self._clock()))
         self._publish_all(self._sender.finish(self._clock()))
 

@@ -201,6 +201,9 @@ class RemotePeer:
         if self._receiver is not None:
             told["receiver"] = plain(self._receiver.statistics)
             told["playout_ppm"] = self._receiver.playout_ppm
+            told["drift_ppm"] = self._receiver.drift_ppm
+            told["delay_ms"] = self._receiver.delay_ms
+            told["target_ms"] = self._receiver.target_ms
         return told
 
 

@@ -37,6 +37,8 @@ class Sent:
     "Sent."
     silent_frames: int = 0
     "Not sent, as nobody spoke or the key was not pressed."
+    lost_frames: int = 0
+    "Of the microphone, lost before they were encoded; their numbers are left out."
     packets: int = 0
     comfort_noises: int = 0
 
@@ -93,6 +95,20 @@ class RoomSender:
         for i, frame in enumerate(frames):
             payloads += self._frame(codes[i : i + 1], self._voice(frame), now_s)
         return payloads
+
+    def lose(self, n_frames: int) -> list[bytes]:
+        """The next frames were lost on their way here: they have numbers all the same, or all that follows would seem late.
+
+        Returns what is to be published before them.
+        """
+        self.sent.lost_frames += n_frames
+        if not self.talking:
+            self._packer.skip(len(self._before) + n_frames)
+            self._before.clear()
+            return []
+        packets = list(self._packer.leave_out(n_frames))
+        self.sent.packets += len(packets)
+        return packets
 
     def press(self) -> None:
         """The floor is ours: frames from the next on are sent. For push to talk."""

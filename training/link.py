@@ -44,7 +44,7 @@ class Conditions:
     loss: float = 0.0
     "Share of the time in which the line has faded and every IP packet is lost."
     fade_ms: float = 100.0
-    "Mean length of a fade. In time, not in packets, as on the air: a retransmission that waits long enough comes through."
+    "Mean length of a fade, of which two may overlap. In time, not in packets, as on the air: what is sent later comes through."
     reorder: float = 0.0
     "Share of packets that overtake those before them: they have no delay."
     rate_bps: float | None = None
@@ -59,7 +59,7 @@ class Wire:
         """Raises ValueError: conditions that cannot be."""
         self._conditions = conditions
         self._random = random.Random(seed)
-        self._fades = _Fades(conditions.loss, conditions.fade_ms / 1000, self._random)
+        self._fades = _Fades(conditions.loss, conditions.fade_ms / 1000, seed)
         self._under_way: list[tuple[float, int, bytes]] = []
         self._number = 0
         self._free_s = 0.0  # when the transmitter has sent all that it was given
@@ -70,6 +70,8 @@ class Wire:
     def push(self, packet: bytes, now_s: float) -> None:
         """A packet is put on the line."""
         c = self._conditions
+        # Drawn for each packet, lost or not, so that what is lost changes nothing for the others.
+        overtakes, delay_s = self._random.random() < c.reorder, self._random.gauss(c.delay_ms, c.jitter_ms) / 1000
         self.counts["packets"] += 1
         self.counts["bytes"] += len(packet)
         if any(begin <= now_s < end for begin, end in c.outages_s):
@@ -84,8 +86,8 @@ class Wire:
             self.counts["lost"] += 1
             return
         arrives_s = now_s
-        if self._random.random() >= c.reorder:
-            arrives_s += max(0.0, self._random.gauss(c.delay_ms, c.jitter_ms)) / 1000
+        if not overtakes:
+            arrives_s += max(0.0, delay_s)
             arrives_s = self._last_s = max(self._last_s, arrives_s)
         self._number += 1
         heapq.heappush(self._under_way, (arrives_s, self._number, packet))
@@ -104,26 +106,38 @@ class Wire:
 
 
 class _Fades:
-    """Good and faded times in turn, each of random length: Gilbert's two states (1960) in continuous time."""
+    """Fades begin at any time with the same chance, last for random times, and may overlap: a Poisson process, each point of
+    which covers a stretch. Each fade has a mark, and a line has those with small marks, more of them the more it loses: with
+    the same seed, what is lost on a good line is lost on a worse one as well.
+    """
 
-    def __init__(self, share: float, mean_s: float, random: random.Random) -> None:
+    def __init__(self, share: float, mean_s: float, seed: int) -> None:
         if not 0 <= share < 1 or mean_s <= 0:
             raise ValueError(f"a loss of {share} in fades of {mean_s} s cannot be")
-        self._random = random
-        self._mean_s = (mean_s * (1 - share) / share if share else math.inf, mean_s)  # good, faded
-        self._now = int(random.random() < share)
-        self._until_s = self._length_s()
+        at_once = -math.log1p(-share)  # fades, in the mean, where that share of the time has at least one
+        self._layers = [_Layer(min(at_once - i, 1.0), mean_s, seed, i) for i in range(math.ceil(at_once))]
 
     def faded(self, at_s: float) -> bool:
         """Whether the line has faded at a time that is not before the last one asked for."""
-        while at_s >= self._until_s:
-            self._now = 1 - self._now
-            self._until_s += self._length_s()
-        return self._now == 1
+        return any([layer.faded(at_s) for layer in self._layers])  # all of them: each goes on in time
 
-    def _length_s(self) -> float:
-        mean_s = self._mean_s[self._now]
-        return math.inf if mean_s == math.inf else self._random.expovariate(1 / mean_s)
+
+class _Layer:
+    """Fades of which one goes on at a time, in the mean; of these those with marks below ``below``."""
+
+    def __init__(self, below: float, mean_s: float, seed: int, number: int) -> None:
+        self._random = random.Random(f"{seed}, fades {number}")
+        self._below, self._mean_s = below, mean_s
+        self._until_s = -math.inf  # the latest end of those that began
+        self._next_s = -20 * mean_s  # so long ago that all that began before has ended
+
+    def faded(self, at_s: float) -> bool:
+        while self._next_s <= at_s:
+            mark, lasts_s = self._random.random(), self._random.expovariate(1 / self._mean_s)
+            if mark < self._below:
+                self._until_s = max(self._until_s, self._next_s + lasts_s)
+            self._next_s += self._random.expovariate(1 / self._mean_s)
+        return at_s < self._until_s
 
 
 class Namespace:

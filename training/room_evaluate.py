@@ -6,7 +6,8 @@
 Word error rate and ESTOI over the clips of a folder that have a text, joined to one talk with pauses, which one peer says and
 another hears. First in simulated time, over a wire that loses packets for good, in fades of 100 ms: radio, or UDP. With
 ``--lines`` also as two processes through mosquitto, in network namespaces with a bad line on the talker's side: TCP repeats
-what is lost there, late. Writes the sound and ``table.md`` to ``--out``; what was judged before is not judged again.
+what is lost there, late. Writes the sound and ``table.md`` to ``--out``; what was played through lines or judged before is not
+played or judged again.
 """
 
 from __future__ import annotations

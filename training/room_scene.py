@@ -8,12 +8,8 @@ Needs Linux, root, iproute2 and mosquitto (see `link.hosts_need`).
 from __future__ import annotations
 
 import json
-import re
-import shlex
-import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,13 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .link import Conditions, Line, LinkError, Namespace
+from .link import Conditions, Line, Namespace
+from .room_programs import Broker, Program
 
-PORT = 1883
 _SOTTOVOCE = str(Path(sys.executable).with_name("sottovoce"))
 GOOD = Conditions(delay_ms=5)
-_START_S = 60.0
-"""What a peer has to build its models, on a machine that does other things as well."""
 _AFTER_S = 8.0
 """How long the listener goes on when the talker is done: what is under way, and a broker's outage, end within it."""
 
@@ -80,7 +74,7 @@ def call(scene: Scene, said: Path, heard: Path, number: int = 1, seed: int = 0) 
         talker, middle, listener = hosts
         thin = stack.enter_context(Line((talker, middle), 2 * number, (scene.there, scene.back), seed))
         good = stack.enter_context(Line((listener, middle), 2 * number + 1, (GOOD, GOOD), seed))
-        broker = stack.enter_context(_Broker(middle, folder))
+        broker = stack.enter_context(Broker(middle, folder))
         key = _key(folder / f"{heard.stem}.key") if scene.sealed else ()
         ear_stats, mouth_stats = heard.with_suffix(".listener.json"), heard.with_suffix(".talker.json")
         ear = stack.enter_context(
@@ -125,87 +119,9 @@ def call(scene: Scene, said: Path, heard: Path, number: int = 1, seed: int = 0) 
     return Call(_read(mouth_stats), _read(ear_stats), (sent, back), seconds, began_s - ear.seen_s)
 
 
-class _Broker:
-    """mosquitto, which may die and rise."""
-
-    def __init__(self, host: Namespace, folder: Path) -> None:
-        self._host = host
-        self._configuration = folder / f"{host.name}.conf"
-        self._running: _Program | None = None
-
-    def __enter__(self) -> _Broker:
-        self._configuration.write_text(f"listener {PORT} 0.0.0.0\nallow_anonymous true\nset_tcp_nodelay true\n")
-        self.start()
-        return self
-
-    def start(self) -> None:
-        program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-        if program is None:
-            raise LinkError("mosquitto is not installed")
-        self._running = _Program(self._host.command(program, "-v", "-c", str(self._configuration)))
-        self._running.wait_for("mosquitto version .* running")
-
-    def kill(self) -> None:
-        assert self._running is not None
-        self._running.kill()
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-        self._configuration.unlink()
-
-
-class _Program:
-    """A child whose words are read as they come, so that it never waits for us to read them."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self._name = shlex.join(command)[:200]
-        self._child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.seen_s = 0.0
-        self._lines: list[str] = []
-        self._changed = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def wait_for(self, pattern: str) -> None:
-        """Until a line matches; ``seen_s`` is when. Raises LinkError: the program ended without it, or takes too long."""
-        with self._changed:
-            seen = self._changed.wait_for(
-                lambda: any(re.search(pattern, line) for line in self._lines) or not self._reader.is_alive(), _START_S
-            )
-            if not seen or not any(re.search(pattern, line) for line in self._lines):
-                raise LinkError(f"{self._name} does not begin: {''.join(self._lines[-3:]).strip()}")
-            self.seen_s = time.monotonic()
-
-    def finish(self) -> None:
-        """Until it ends by itself. Raises LinkError: it failed."""
-        if self._child.wait():
-            raise LinkError(f"a peer failed: {''.join(self._lines[-3:]).strip()}")
-
-    def leave(self) -> None:
-        """Asked to. Raises LinkError: it does not end."""
-        self._child.terminate()
-        try:
-            self._child.wait(_START_S)
-        except subprocess.TimeoutExpired as error:
-            raise LinkError("a peer does not end") from error
-
-    def kill(self) -> None:
-        self._child.kill()
-        self._child.wait()
-
-    def _read(self) -> None:
-        assert self._child.stdout is not None
-        for line in self._child.stdout:
-            with self._changed:
-                self._lines.append(line)
-                self._changed.notify_all()
-        with self._changed:
-            self._changed.notify_all()
-
-
 @contextmanager
-def _peer(host: Namespace, command: str, url: str, options: Sequence[str]) -> Iterator[_Program]:
-    program = _Program(host.command(_SOTTOVOCE, command, url, *options))
+def _peer(host: Namespace, command: str, url: str, options: Sequence[str]) -> Iterator[Program]:
+    program = Program(host.command(_SOTTOVOCE, command, url, *options))
     try:
         program.wait_for("in room")
         yield program

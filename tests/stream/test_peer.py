@@ -3,6 +3,7 @@
 import asyncio
 import random
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sottovoce.stream.engine import ECHO, EchoEngine, Work
 from sottovoce.stream.errors import ConnectionFailed, RoomRefused
 from sottovoce.stream.floor import LAPSE_S
 from sottovoce.stream.frames import Pcm
-from sottovoce.stream.loop import EngineLoop
+from sottovoce.stream.loop import EngineLoop, Session
 from sottovoce.stream.packer import Dial, Packer
 from sottovoce.stream.room_key import RoomKey
 from sottovoce.stream.room_messages import Presence, Press, Report, write_control, write_descriptor
@@ -450,6 +451,42 @@ def test_a_sender_of_whom_loss_is_reported_gives_way() -> None:
         await asyncio.sleep(0.5)
         assert anna.peer.told()["sender"]["books"] == books - 1
         await asyncio.wait([anna.task])
+
+    run(use)
+
+
+def test_an_engine_that_does_not_keep_up_for_a_while_makes_nobody_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames of the microphone give way then. What follows comes when it should: no peer complains of a lag for ever."""
+    visit, visits = Session.visit, []
+
+    async def slow(row: Session, kinds: Any, *rest: Any, **others: Any) -> Any:
+        if "encode" in kinds:
+            visits.append(now_s())
+            if len(visits) == 100:
+                await asyncio.sleep(5)
+        return await visit(row, kinds, *rest, **others)
+
+    monkeypatch.setattr(Session, "visit", slow)
+
+    async def use(loop: EngineLoop, room: MemoryRoom) -> None:
+        bert = someone(loop, room, "bert").begin()
+        await asyncio.sleep(1)
+        anna = someone(loop, room, "anna").begin(speech(tone(60 * S)), seconds=60)
+        await asyncio.sleep(30)
+        complaints, before = len(room.of("bert", "c")), anna.peer.told()["sender"]
+        await asyncio.sleep(28)
+        told, heard = anna.peer.told(), bert.peer.told()["peers"]["anna"]
+        lost = told["sender"]["lost_frames"]
+        assert 5 / FRAME_S - 8 <= lost <= 5 / FRAME_S
+        assert lost == told["captured"]["captured.overflow"]
+        assert len(room.of("bert", "c")) == complaints
+        assert told["sender"]["steps_down"] == before["steps_down"]
+        assert told["sender"]["steps_up"] > before["steps_up"]
+        assert heard["delay_ms"] < 500
+        assert bert.ear.loud(1 + 4, 1 + 8) == 0  # what gave way is not there
+        assert bert.ear.loud(1 + 20, 1 + 55) > 0.99
+        for one in (anna, bert):
+            await one.leave()
 
     run(use)
 

@@ -1,5 +1,6 @@
 """A bad line: what goes in comes out late, in order, or never; and between two namespaces it is a real one."""
 
+import itertools
 import subprocess
 import sys
 from dataclasses import replace
@@ -46,6 +47,18 @@ def test_the_share_and_the_length_of_fades_are_as_asked(loss: float) -> None:
     fades = sum(i not in got and i + 1 in got for i in range(n - 1))
     # A fade that falls between two packets is not seen, so those seen are a little longer.
     assert 0.09 < wire.counts["lost"] * every_s / fades < 0.13
+
+
+def test_what_is_lost_on_a_good_line_is_lost_on_a_worse_one() -> None:
+    conditions = Conditions(delay_ms=60, jitter_ms=10)
+    lines = [
+        dict(carried(Wire(replace(conditions, loss=loss), 3), 3000, 0.08)) for loss in (0, 0.02, 0.05, 0.1, 0.2, 0.7)
+    ]
+    for better, worse in itertools.pairwise(lines):
+        assert better.keys() > worse.keys()
+        assert all(
+            better[number] >= s for number, s in worse.items()
+        )  # and nothing else has changed but to wait for it
 
 
 def test_a_narrow_line_takes_its_time_and_then_drops() -> None:

@@ -1,0 +1,43 @@
+"""How many frames of a microphone were lost before they could be encoded. No clock: times come in.
+
+Some have numbers that are missing: they gave way to newer ones, as the engine did not keep up. Others nobody has counted: a
+card that ran over, a computer that slept. Those show in the time alone, as all that follows stays as late as they were long.
+"""
+
+from __future__ import annotations
+
+_LEAST_S = 0.5
+"""So much must be gone at once: less is a busy machine, or the drift of a card."""
+_WINDOW_FRAMES = 50
+"""The quickest of so many tells how late all of them are: a stall that was caught up is none."""
+
+
+class LostFrames:
+    """Of one microphone."""
+
+    def __init__(self, frame_s: float) -> None:
+        self._frame_s = frame_s
+        self._next = 0
+        self._uncounted = 0
+        self._base_s: float | None = None  # how late the quickest frames were
+        self._least_s = float("inf")  # of this window
+        self._n = 0
+
+    def before(self, seq: int, born_s: float) -> int:
+        """How many are lost right before the frame ``seq``, which was captured at ``born_s``. Call it for every frame."""
+        lost, self._next = seq - self._next, seq + 1
+        self._least_s = min(self._least_s, born_s - (seq + self._uncounted) * self._frame_s)
+        self._n += 1
+        if self._n == _WINDOW_FRAMES:
+            lost += self._close()
+        return lost
+
+    def _close(self) -> int:
+        """The end of a window: frames that are gone without a number."""
+        least_s, self._least_s, self._n = self._least_s, float("inf"), 0
+        if self._base_s is None or least_s - self._base_s < _LEAST_S:
+            self._base_s = least_s  # follows the drift
+            return 0
+        gone = round((least_s - self._base_s) / self._frame_s)
+        self._uncounted += gone
+        return gone
