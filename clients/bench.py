@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
+from sottovoce.stream.clock import monotonic
 from sottovoce.stream.engine import Engine
-from sottovoce.stream.errors import WeightsError
+from sottovoce.stream.errors import UsageError, WeightsError
 
 from .bench_peers import Versus, versus
+from .bench_sessions import MODES, Crowd, Mode, ProcessorTime, Sessions
 from .bench_steps import Codec, Measured, Speech, measure
 from .engines import ECHO, PACKAGES, EngineOptions, choose_backend, make_engine
 
@@ -32,6 +34,8 @@ class Bench:
     peers: list[Versus] = field(default_factory=list)
     row_bytes: int | None = None
     "What a stream keeps between two steps; None where the engine does not tell."
+    sessions: list[Sessions] = field(default_factory=list)
+    "How many the engine carries, of each mode that was asked for."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +49,24 @@ class BenchOptions:
     speech: bool = True
     "Whether to measure the talker where there is one."
     peers: Sequence[str] = ()
+    sessions: int = 0
+    "The most to try at once, in place of single steps; 0: none."
+    modes: Sequence[Mode] = MODES
+    "Of these sessions."
+    seconds: float = 60.0
+    "How long they must be served in time."
+    processor_time: bool = False
+    "Time is what this process has of the processor: the sessions of a machine that nobody shares; not of a GPU."
 
 
 def bench(options: BenchOptions) -> Bench:
     """Step streams frame by frame, as fast as they go.
 
     Raises:
-        WeightsError, UsageError: see `engines.make_engine` and `peer_codecs.make_peer`.
+        WeightsError, UsageError: see `engines.make_engine` and `peer_codecs.make_peer`; there is nobody to speak.
     """
+    if options.sessions:
+        return _sessions(options)
     began_s = time.perf_counter()
     engine = make_engine(options.engine, max(options.rows))
     start_s = time.perf_counter() - began_s
@@ -77,6 +91,27 @@ def bench(options: BenchOptions) -> Bench:
     return Bench(conditions(options.engine, engine) | measured, codec, speech, read_ms, peers, row_bytes)
 
 
+def _sessions(options: BenchOptions) -> Bench:
+    if options.processor_time and options.engine.device != "cpu":
+        raise UsageError("--processor-time is for the processor: a GPU has none")
+    engine = make_engine(options.engine, options.sessions)
+    talker = talker_of(engine, options.engine) if "speak" in options.modes else None
+    if talker is None and "speak" in options.modes and "loopback" not in options.modes:
+        raise UsageError(f"there is no talker for {options.engine.preset}: it cannot speak")
+    modes = [mode for mode in options.modes if mode != "speak" or talker is not None]
+    own = ProcessorTime()
+    clock, sleep = (own, own.sleep) if options.processor_time else (monotonic, time.sleep)
+    crowds = [Crowd(talker or engine, mode, clock, sleep) for mode in modes]
+    found = [crowd.sessions(options.sessions, options.seconds) for crowd in crowds]
+    row_bytes = getattr(talker or engine, "row_bytes", None)
+    told = conditions(options.engine, engine) | {
+        "chunk_ms": engine.descriptor.frame_ms,
+        "seconds": options.seconds,
+        "time": "of the processor" if options.processor_time else "of the wall",
+    }
+    return Bench(told, [], row_bytes=row_bytes, sessions=found)
+
+
 def _measure(chain: Codec, rows: int, options: BenchOptions, frame_ms: float) -> Measured:
     try:
         return measure(chain, rows, frame_ms, options.n_steps, options.warm_up)
@@ -93,7 +128,7 @@ def talker_of(engine: Engine, chosen: EngineOptions) -> Engine | None:
     except ModuleNotFoundError:  # a backend of torch alone
         return None
     try:
-        return add_talker(engine, chosen.weights, chosen.threads)
+        return add_talker(engine, chosen.weights)
     except WeightsError:
         return None
 
@@ -101,7 +136,7 @@ def talker_of(engine: Engine, chosen: EngineOptions) -> Engine | None:
 def conditions(chosen: EngineOptions, engine: Engine) -> dict[str, str | int | float]:
     """Of any figure that an engine of these options gives."""
     return {
-        "device": "cpu",
+        "device": getattr(engine, "device_name", "cpu"),
         "cpu": processor(),
         "cores": os.cpu_count() or 1,
         "python": platform.python_version(),

@@ -12,6 +12,7 @@ from sottovoce.stream.errors import SottovoceError
 
 from .atomic import replacing, writing
 from .bench import Bench
+from .bench_sessions import Sessions
 from .bench_steps import Measured
 from .picture import matplotlib_figures, picture_format
 from .pipes import say
@@ -33,6 +34,8 @@ def lines(result: Bench) -> Iterator[str]:
             f"{peer.name} {peer.version}: real-time factor {peer.rtf:.3f} (p50 {peer.step.p50_ms:.1f} ms for "
             f"{peer.chunk_ms:.1f} ms, n {peer.n}); ours, {_stage(peer.does)}, {peer.our_rtf:.3f}: {peer.ratio:.1f} times faster"
         )
+    for sessions in result.sessions:
+        yield from _crowd(sessions)
     if result.row_bytes is not None:
         yield f"{result.row_bytes / 1024:.0f} KiB of state a stream"
     yield ", ".join(f"{name} {value}" for name, value in result.conditions.items())
@@ -47,6 +50,25 @@ def _table(title: str, run: Measured) -> Iterator[str]:
         f"real-time factor {run.rtf:.3f}, {run.core_percent:.1f} % of one core a stream; first step {run.first_ms:.1f} ms; "
         f"allocates {run.allocated_bytes / 1024:.0f} KiB a step, keeps {run.kept_bytes:.0f} bytes"
     )
+    yield ""
+
+
+def _crowd(found: Sessions) -> Iterator[str]:
+    most = found.most
+    if most is None:
+        yield f"{found.mode}: not one session was in time"
+        return
+    more = "" if most.n < found.limit else "; more were not tried"
+    yield (
+        f"{found.mode}: {most.n} sessions with C100 {100 * most.c100:.1f} %, C50 {100 * most.c50:.1f} % for "
+        f"{most.seconds:g} s; the engine worked {100 * most.busy:.0f} % of the time, {most.batch:.1f} rows a step{more}"
+    )
+    yield f"{'stage':8} {'p50':>8} {'p95':>8} {'p99':>8}   ms a step"
+    for name, times in most.steps.items():
+        yield f"{name:8} {times.p50_ms:8.2f} {times.p95_ms:8.2f} {times.p99_ms:8.2f}"
+    yield f"{'':8} {'p50':>8} {'p95':>8} {'p99':>8}   ms to the first sound, at half of that"
+    for name, times in found.first_ms.items():
+        yield f"{name:8} {times.p50_ms:8.2f} {times.p95_ms:8.2f} {times.p99_ms:8.2f}"
     yield ""
 
 
@@ -76,7 +98,7 @@ def write_json(result: Any, name: str) -> None:
 
 
 def plot(result: Bench, path: Path) -> None:
-    """Bars of every stage, p50 with whiskers to p99, beside the length of a frame.
+    """Bars of every stage, p50 with whiskers to p99, beside the length of a frame. Of sessions, the steps of the most.
 
     Raises:
         UsageError: matplotlib is missing, or the ending names no format.
@@ -84,18 +106,21 @@ def plot(result: Bench, path: Path) -> None:
     """
     suffix = picture_format(path)
     figure = matplotlib_figures().Figure(figsize=(9, 4.5), layout="constrained")
-    runs = [("codec", run) for run in result.codec] + [("speech", run) for run in result.speech]
-    axes = figure.subplots(1, len(runs), sharey=True, squeeze=False)[0]
-    for (title, run), ax in zip(runs, axes, strict=True):
-        names, times = list(run.stages), list(run.stages.values())
+    runs = [(f"codec, {run.rows} x", run.stages) for run in result.codec]
+    runs += [(f"speech, {run.rows} x", run.stages) for run in result.speech]
+    runs += [(f"{one.mode}, {one.most.n} sessions", one.most.steps) for one in result.sessions if one.most]
+    axes = figure.subplots(1, max(len(runs), 1), sharey=True, squeeze=False)[0]
+    for (title, stages), ax in zip(runs, axes, strict=False):
+        names, times = list(stages), list(stages.values())
         p50 = [one.p50_ms for one in times]
         whiskers = [[0.0] * len(times), [one.p99_ms - one.p50_ms for one in times]]
         ax.bar(names, p50, yerr=whiskers, capsize=3, color="#4c72b0")
         ax.axhline(float(result.conditions["chunk_ms"]), color="#c44e52", linestyle="--", linewidth=1)
-        ax.set(title=f"{title}, {run.rows} x", yscale="log")
+        ax.set(title=title, yscale="log")
         ax.tick_params(axis="x", rotation=45)
     axes[0].set_ylabel("ms a step, p50 to p99")
-    shown = ("cpu", "backend", "dtype", "threads", "preset", "n")
-    figure.suptitle(", ".join(str(result.conditions[name]) for name in shown), fontsize=8)
+    shown = ("device", "cpu", "backend", "dtype", "threads", "preset", "n", "seconds")
+    told = (str(result.conditions[name]) for name in shown if name in result.conditions)
+    figure.suptitle(", ".join(told), fontsize=8)
     with replacing(path, SottovoceError) as name, writing(path, SottovoceError):
         figure.savefig(name, format=suffix, dpi=120)

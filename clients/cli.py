@@ -17,7 +17,7 @@ from .budget import add_budget
 from .clusters import add_cluster, cluster
 from .engine_commands import add_bench, add_export, add_verify
 from .interrupts import Ended, hear
-from .load_command import add_load
+from .load_command import add_load, add_overhead
 from .options import add_engine, count, engine_options, file_name, not_negative, path, port, positive, seconds, share
 from .peer_command import add_broker, add_peer
 from .pipes import flush, forget_stdout, hold_standard_streams, tell
@@ -168,6 +168,7 @@ def _parser() -> ArgumentParser:
     add_engine(serve)
 
     add_load(commands)
+    add_overhead(commands)
 
     add_peer(commands)
     add_broker(commands)

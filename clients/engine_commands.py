@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from .options import add_engine, checked, count, engine_options, file_name, path
+from .options import add_engine, checked, count, engine_options, file_name, path, seconds
 
 _PEERS = ("encodec", "mimi", "vocos")  # of stream/peer_codecs.py, which needs torch
 
@@ -23,6 +23,15 @@ def add_bench(commands: Any) -> None:
     bench.add_argument("--no-speech", action="store_true", help="leave the talker out")
     bench.add_argument("--vs", choices=_PEERS, nargs="*", metavar="PEER",
                        help=f"others beside it, on random weights: {', '.join(_PEERS)}; default: all")  # fmt: skip
+    bench.add_argument("--sessions", type=count, metavar="MOST",
+                       help="how many sessions the engine carries in time, MOST at most, in place of single steps")  # fmt: skip
+    bench.add_argument("--mode", choices=("loopback", "speak"), nargs="+", default=("loopback", "speak"),
+                       help="of these sessions; default: both")  # fmt: skip
+    bench.add_argument(
+        "--seconds", type=seconds, default=60.0, metavar="S", help="how long they must be in time; default 60"
+    )
+    bench.add_argument("--processor-time", action="store_true",
+                       help="count not the wall's time but the processor's, on a machine that others share")  # fmt: skip
     _add_json(bench)
     bench.add_argument("--plot", type=path, metavar="PNG", help="draw the table")
     add_engine(bench)
@@ -75,6 +84,10 @@ def _bench(arguments: Namespace) -> None:
             warm_up=arguments.warm_up,
             speech=not arguments.no_speech,
             peers=peers,
+            sessions=arguments.sessions or 0,
+            modes=tuple(dict.fromkeys(arguments.mode)),
+            seconds=arguments.seconds,
+            processor_time=arguments.processor_time,
         )
     )
     if arguments.json is not None:

@@ -15,7 +15,7 @@ from sottovoce.stream.errors import UsageError, WeightsError
 
 Backend = Literal["onnx", "torch"]
 Vocoder = Literal["neural", "griffin-lim"]
-Dtype = Literal["float32", "int8"]
+Dtype = Literal["float32", "int8", "float16", "bfloat16"]
 VOCODERS: tuple[Vocoder, ...] = get_args(Vocoder)
 PRESETS = ("base", "micro")
 ECHO = "echo"
@@ -36,6 +36,8 @@ class EngineOptions:
     "Folder of the weights; None: those of the package."
     dtype: Dtype = "float32"
     "Of decoder and vocoder; codes are made in float32 whatever it is."
+    device: str = "cpu"
+    "cpu, or a GPU: cuda, cuda:1 and so on."
 
 
 def make_engine(options: EngineOptions, rows: int = 1) -> Engine:
@@ -52,28 +54,35 @@ def make_engine(options: EngineOptions, rows: int = 1) -> Engine:
     backend = choose_backend(options)
     if backend == "onnx" and options.vocoder == "griffin-lim":
         raise UsageError("Griffin-Lim runs on torch alone: leave out --backend onnx, or --vocoder griffin-lim")
-    if backend == "torch" and options.dtype != "float32":
-        raise UsageError(f"{options.dtype} runs on ONNX Runtime alone: leave out --dtype, or what needs torch")
+    preset, threads, weights, dtype = options.preset, options.threads, options.weights, options.dtype
     try:
         if backend == "onnx":
+            if dtype == "float16" or dtype == "bfloat16":
+                raise UsageError(f"{dtype} runs on torch alone: add --backend torch or --device cuda")
+            if options.device != "cpu":
+                raise UsageError(
+                    f"ONNX Runtime runs on the processor here: leave out --backend onnx for {options.device}"
+                )
             from sottovoce.stream.onnx_engine import OnnxEngine
 
-            return OnnxEngine(options.preset, rows, options.threads, options.weights, options.dtype)
+            return OnnxEngine(preset, rows, threads, weights, dtype)
+        if dtype == "int8":
+            raise UsageError("int8 runs on ONNX Runtime alone: leave out --dtype, or what needs torch")
         from sottovoce.stream.torch_engine import TorchEngine
 
-        return TorchEngine(options.preset, rows, options.threads, options.vocoder, options.weights)
+        return TorchEngine(preset, rows, threads, options.vocoder, weights, options.device, dtype)
     except ImportError as error:
         raise WeightsError(f"the backend {backend} is installed but does not load: {error}") from error
 
 
 def choose_backend(options: EngineOptions) -> Backend:
-    """``onnx`` where it is installed and there is a neural vocoder to run: it is the faster one. Else ``torch``.
+    """``onnx`` where it is installed and there is a neural vocoder to run on the processor: it is faster. Else ``torch``.
 
     Raises:
         WeightsError: what is asked for, or needed, is not installed.
     """
     have = {backend for backend, packages in PACKAGES.items() if all(find_spec(package) for package in packages)}
-    needs_torch = options.vocoder == "griffin-lim"
+    needs_torch = options.vocoder == "griffin-lim" or options.device != "cpu"
     if options.vocoder is None and not has_vocoder(options.preset, options.weights):
         if have == {"onnx"}:
             raise WeightsError(f"no vocoder for {options.preset}, and Griffin-Lim needs pip install 'sottovoce[torch]'")

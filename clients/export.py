@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from sottovoce.stream.errors import SottovoceError, UsageError, WeightsError
 
 from .atomic import replacing, writing
-from .engines import PRESETS, Dtype
+from .engines import PRESETS
 from .pipes import say
 
 
-def export(folder: Path, preset: str, weights: Path | None, dtype: Dtype) -> None:
+def export(folder: Path, preset: str, weights: Path | None, dtype: Literal["float32", "int8"]) -> None:
     """Write the files into ``folder`` and print a line for each.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The command ``load`` on the command line."""
+"""The commands ``load`` and ``overhead`` on the command line: tools for those who run a server."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sottovoce.stream.errors import ServeError, UsageError
 
 from .options import add_engine, count, seconds
 
-_SERVED = ("preset", "backend", "vocoder", "weights", "dtype", "threads")
+_SERVED = ("preset", "backend", "vocoder", "weights", "device", "dtype", "threads")
 """What a server that is started for the purpose is told."""
 _CLIENTS = {"loopback": 32, "speak": 4}
 
 
 def add_load(commands: Any) -> None:
     """To the subparsers ``commands``."""
-    load: ArgumentParser = commands.add_parser("load")  # no help: a tool for those who run a server
+    load: ArgumentParser = commands.add_parser("load")  # no help: few need it
     load.description = (
         "Many clients of one server at once, which play as browsers do; prints whether the sound came in time."
     )
@@ -32,6 +32,24 @@ def add_load(commands: Any) -> None:
     load.add_argument("--token", help="default: SOTTOVOCE_TOKEN of the environment")
     load.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     add_engine(load.add_argument_group("a server that is started here"))  # type: ignore[arg-type]  # it adds arguments
+
+
+def add_overhead(commands: Any) -> None:
+    """To the subparsers ``commands``."""
+    overhead: ArgumentParser = commands.add_parser("overhead")
+    overhead.description = "What a frame of a session costs a server besides the models and the sockets."
+    overhead.set_defaults(command=_overhead)
+    overhead.add_argument("--sessions", type=count, default=32, metavar="N", help="default 32")
+    overhead.add_argument("--frames", type=count, default=1000, metavar="N", help="of each; default 1000")
+    overhead.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+
+
+def _overhead(arguments: Namespace) -> None:
+    try:
+        from .overhead import show_overhead
+    except ModuleNotFoundError as error:
+        raise ServeError(f"{error.name} must be installed for this: pip install 'sottovoce[serve]'") from error
+    show_overhead(arguments.sessions, arguments.frames, arguments.json)
 
 
 def _load(arguments: Namespace) -> None:

@@ -20,8 +20,10 @@ def add_engine(parser: ArgumentParser, preset: bool = True) -> None:
                         help="what runs the models; default: onnx where it is installed and fits")  # fmt: skip
     parser.add_argument("--vocoder", choices=("neural", "griffin-lim"), help="default: neural where it has weights")
     parser.add_argument("--weights", type=path, metavar="DIR", help="folder of the weights; default: our own")
-    parser.add_argument("--dtype", choices=("float32", "int8"), default="float32",
-                        help="of decoder and vocoder; int8 is faster where the processor has VNNI")  # fmt: skip
+    parser.add_argument("--device", default="cpu", metavar="{cpu,cuda,cuda:N}",
+                        help="where the models run; a GPU needs a torch with CUDA")  # fmt: skip
+    parser.add_argument("--dtype", choices=("float32", "int8", "float16", "bfloat16"), default="float32",
+                        help="of decoder and vocoder; int8 is faster with VNNI, the 16 bits on a GPU")  # fmt: skip
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="for the models; default 1")
 
 
@@ -38,6 +40,7 @@ def engine_options(arguments: Namespace) -> EngineOptions:
         threads=arguments.threads,
         weights=arguments.weights,
         dtype=arguments.dtype,
+        device=arguments.device,
     )
 
 

@@ -96,7 +96,7 @@ def say_text(options: SayOptions, make_reader: Callable[[Path | None, Accent], C
     with quiet_libraries() if heard else nullcontext():
         if heard:
             _check_speaker(options.output_device)
-        engine = add_talker(make_engine(options.engine), options.engine.weights, options.engine.threads)
+        engine = add_talker(make_engine(options.engine), options.engine.weights)
         check_books(options.books, engine.descriptor)
         number = voice_number(engine.voices, options.voice)
         voice = engine.voices[number]

@@ -56,6 +56,8 @@ def _say(arguments: Namespace) -> None:
     if arguments.server is not None:
         return _say_remote(arguments)
     try:
+        import onnxruntime  # noqa: F401  # words need it, whatever runs the models
+
         from .say import SayOptions, print_voices, say_text
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]

@@ -34,6 +34,8 @@ def add_speakers(codec: Engine, options: EngineOptions, lexicon: Path | None = N
 
 def _add(codec: Engine, options: EngineOptions, lexicon: Path | None) -> tuple[Engine, Speakers | None]:
     try:
+        import onnxruntime  # noqa: F401  # words need it, whatever runs the models
+
         from sottovoce.stream.talk_engine import add_talker, talker_path
     except ModuleNotFoundError as error:
         tell(
@@ -54,7 +56,7 @@ def _add(codec: Engine, options: EngineOptions, lexicon: Path | None) -> tuple[E
     except ModuleNotFoundError:
         tell("note: this server cannot speak: pip install 'sottovoce[talk]' for that")
         return codec, None
-    engine = add_talker(codec, options.weights, options.threads)
+    engine = add_talker(codec, options.weights)
     languages = sorted({voice.language for voice in engine.voices})
     readers = {language: Reader(lexicon, "gb" if language == "en-GB" else "us") for language in languages}
     return engine, Speakers(engine.voices, readers)

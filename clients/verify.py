@@ -7,7 +7,7 @@ from typing import Any
 
 from sottovoce.stream.engine import Engine, Work
 from sottovoce.stream.errors import LawBroken
-from sottovoce.stream.law import Verdict, check_engine, check_talker
+from sottovoce.stream.law import Verdict, check_engine, check_talker, rounding
 from sottovoce.stream.talk_work import Manner, Moment, Reading
 
 from .bench import conditions, talker_of
@@ -29,7 +29,7 @@ class Report:
 def verify(options: EngineOptions, rows: int, n_frames: int, seed: int) -> Report:
     """Check an engine of these options. Raises WeightsError, UsageError: see `engines.make_engine`."""
     engine = make_engine(options, rows)
-    verdicts = list(check_engine(engine, n_frames, seed))
+    verdicts = list(check_engine(engine, n_frames, seed, rounding(options.dtype)))
     talker = talker_of(engine, options)
     if talker is not None:
         verdicts.append(_talker(talker, seed))

@@ -11,16 +11,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .streaming import State, Streaming
+from .streaming import State
 
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
 
 
-def capture(module: Streaming, x: Tensor, state: State) -> Step:
+def capture(module: Step, x: Tensor, state: State) -> Step:
     """A function that does what ``module(x, state)`` does, for any input of exactly the shape of ``x``.
 
     Args:
-        module: in eval mode, without gradients.
+        module: a streaming module in eval mode, without gradients, or a function like one.
         x: an example input; its values do not matter.
         state: an example state.
     """

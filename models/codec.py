@@ -124,6 +124,7 @@ class Codec:
     """Everything that a stream passes through, pcm to pcm."""
 
     def __init__(self, net: MelCodec, vocoder: Streaming, model_hash: str) -> None:
+        self.net = net
         self.preset = net.preset
         self.model_hash = model_hash
         self.mel: Streaming = LogMel(net.preset.mel).eval()

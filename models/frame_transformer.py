@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .attention import Block, Ring, turn
+from .attention import Block, Ring, Turn, turn
 from .talker_config import TalkerConfig
 
 
@@ -37,13 +37,18 @@ class FrameTransformer(nn.Module):
         rings = tuple(block.attention.empty(batch, self.window) for block in self.blocks)  # type: ignore[operator,union-attr]
         return FrameState(self.norm.weight.new_zeros(batch, 1), rings)
 
-    def forward(self, x: Tensor, state: FrameState) -> tuple[Tensor, FrameState]:
+    def angles(self, steps: int) -> Turn:
+        """Of the past and of ``steps`` steps, where the weights are."""
+        return turn(self.window + steps, self.head_width, self.norm.weight)
+
+    def forward(self, x: Tensor, state: FrameState, by: Turn | None = None) -> tuple[Tensor, FrameState]:
+        """``by``: ``angles`` of as many steps, where they are at hand."""
         steps, window = x.shape[1], self.window
         ago = torch.arange(window, window + steps, device=x.device)[:, None]
         ago = ago - torch.arange(window + steps, device=x.device)  # [T, W + T]
         filled = torch.arange(window + steps, device=x.device) >= window - state.seen  # [B, W + T]
         visible = ((ago >= 0) & (ago <= window))[None, None] & filled[:, None, None]
-        by = turn(window + steps, self.head_width, x)
+        by = turn(window + steps, self.head_width, x) if by is None else by
         rings = []
         for block, past in zip(self.blocks, state.rings, strict=True):
             x, ring = block(x, past, visible, by)

@@ -37,11 +37,22 @@ class Noise:
         self._random = np.random.default_rng(sampling.seed)
         self._shape = (books, book_size)
 
+    def draw(self, out: NDArray[np.float32]) -> None:
+        """Fill ``out`` [Q, V] for the next frame, from 0 to 1; ``gumbel`` makes noise of it. Other threads go on meanwhile."""
+        if self._temperature == 0:
+            out[...] = 0  # of no meaning: there will be no noise
+        else:
+            self._random.random(dtype=np.float32, out=out)
+
     def next(self) -> NDArray[np.float32]:
         """[Q, V] for the next frame, times the temperature."""
-        if self._temperature == 0:
-            return np.zeros(self._shape, np.float32)
-        uniform = self._random.random(self._shape, dtype=np.float32)
-        tiny = np.finfo(np.float32).tiny  # never the logarithm of zero
-        noise: NDArray[np.float32] = -self._temperature * np.log(-np.log(uniform + tiny) + tiny)
-        return noise
+        uniform = np.empty(self._shape, np.float32)
+        self.draw(uniform)
+        return gumbel(uniform, self._temperature)
+
+
+def gumbel(uniform: NDArray[np.float32], temperature: NDArray[np.float32] | np.float32) -> NDArray[np.float32]:
+    """Gumbel noise of numbers from 0 to 1, times the temperature."""
+    tiny = np.finfo(np.float32).tiny  # never the logarithm of zero
+    noise: NDArray[np.float32] = -temperature * np.log(-np.log(uniform + tiny) + tiny)
+    return noise

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .alignment import align
+from .attention import Turn
 from .depth import Depth, Heads
 from .frame_transformer import FrameState, FrameTransformer
 from .phoneme_encoder import DurationPredictor, PhonemeEncoder, in_slots
@@ -167,25 +168,30 @@ class Talker(nn.Module):
         heard: Tensor = self.enter_codes(self.codes(previous).flatten(2))
         return heard + told
 
-    def step(self, previous: Tensor, condition: Tensor, voice: Tensor, state: FrameState) -> tuple[Tensor, FrameState]:
+    def step(
+        self, previous: Tensor, condition: Tensor, voice: Tensor, state: FrameState, by: Turn | None = None
+    ) -> tuple[Tensor, FrameState]:
         """One frame of every row: hidden [B, D] and the next state.
 
         Args:
             previous: codes of the frame before, int64 [B, Q]; at first ``start_frame``.
             condition: of this frame, float32 [B, S, D + 2].
             voice: int64 [B].
+            by: ``frames.angles(1)``, where they are at hand.
         """
-        hidden, state = self.frames(self.enter(previous[:, None], condition[:, None], voice), state)
+        hidden, state = self.frames(self.enter(previous[:, None], condition[:, None], voice), state, by)
         return hidden[:, 0], state
 
-    def write(self, hidden: Tensor, noise: Tensor, top_k: Tensor) -> tuple[Tensor, Tensor]:
+    def write(self, hidden: Tensor, noise: Tensor, top_k: Tensor, most: int | None = None) -> tuple[Tensor, Tensor]:
         """The books of one frame, each chosen in turn: codes int64 [B, Q] and their logits [B, Q, V].
 
         Args:
             hidden: [B, D] from ``step``.
             noise: [B, Q, V] from ``sampling.Noise``; zeros choose the likeliest.
             top_k: int64 [B], from 1 on; more than V means all.
+            most: no row asks for more, V at most; None: look, which waits for the device.
         """
+        most = min(int(top_k.max()), self.config.book_size) if most is None else most
         codes: list[Tensor] = []
         logits: list[Tensor] = []
         total = self.depth.start(hidden)
@@ -195,13 +201,12 @@ class Talker(nn.Module):
             else:
                 found = self.head(hidden)
             logits.append(found)
-            codes.append(_choose(found, noise[:, book], top_k))
+            codes.append(_choose(found, noise[:, book], top_k, most))
         return torch.stack(codes, 1), torch.stack(logits, 1)
 
 
-def _choose(logits: Tensor, noise: Tensor, top_k: Tensor) -> Tensor:
+def _choose(logits: Tensor, noise: Tensor, top_k: Tensor, most: int) -> Tensor:
     """Codes [B]: the largest of logits + noise [B, V] among the ``top_k`` [B] largest logits (see ``sampling.py``)."""
-    most = top_k.clamp(max=logits.shape[-1])
-    ordered = logits.topk(int(most.max()), -1).values
-    least = ordered.gather(-1, most[:, None] - 1)
+    ordered = logits.topk(most, -1).values
+    least = ordered.gather(-1, top_k.clamp(max=most)[:, None] - 1)
     return (logits + noise).masked_fill(logits < least, -torch.inf).argmax(-1)

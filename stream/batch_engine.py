@@ -71,24 +71,36 @@ class BatchEngine(ABC):
         Raises:
             ValueError: a closed row, data that does not fit its kind, or two pieces for one (row, kind).
         """
-        groups: dict[tuple[Kind, int], list[int]] = {}
+        groups: dict[tuple[Kind, tuple[int, ...], np.dtype[Any]], list[int]] = {}
         for i, piece in enumerate(work):
             self._rows.check(piece.row)
-            n = n_frames(self._descriptor, piece.kind, piece.data)
-            groups.setdefault((piece.kind, n), []).append(i)
+            groups.setdefault((piece.kind, piece.data.shape, piece.data.dtype), []).append(i)
         if len({(piece.row, piece.kind) for piece in work}) < len(work):
             raise ValueError("two pieces of work for the same row and kind in one step")
+        batches = [self._batch(kind, [work[i].data for i in members]) for (kind, *_), members in groups.items()]
         answers: list[NDArray[Any] | None] = [None] * len(work)
-        for (kind, _), members in groups.items():
-            pieces = [work[i] for i in members]
-            for piece in pieces:
-                if piece.fresh:
-                    self._reset(piece.row, kind)
-            batch = np.stack([piece.data for piece in pieces])
-            rows = [piece.row for piece in pieces]
+        for ((kind, *_), members), batch in zip(groups.items(), batches, strict=True):
+            for i in members:
+                if work[i].fresh:
+                    self._reset(work[i].row, kind)
+            rows = [work[i].row for i in members]
             for i, answer in zip(members, self._run(kind, rows, batch), strict=True):
                 answers[i] = answer
         return [answer for answer in answers if answer is not None]
+
+    def _batch(self, kind: Kind, pieces: list[NDArray[Any]]) -> NDArray[Any]:
+        """Pieces of one shape and type, checked: all at once, as there may be hundreds. Raises ValueError."""
+        n_frames(self._descriptor, kind, pieces[0])
+        batch = pieces[0][None] if len(pieces) == 1 else np.concatenate(pieces).reshape(len(pieces), *pieces[0].shape)
+        if len(pieces) > 1:
+            n_frames(self._descriptor, kind, batch.reshape(-1, *batch.shape[2:]))
+        return batch
+
+    def _frame_length(self, kind: Kind) -> int:
+        """Along the time axis of what ``kind`` takes, for one code frame."""
+        if kind == "mel":
+            return self._descriptor.frame_samples
+        return 1 if kind == "decode" else self._descriptor.mels_per_frame
 
     @abstractmethod
     def _run(self, kind: Kind, rows: list[int], batch: NDArray[Any]) -> NDArray[Any]:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from asyncio import Task, TaskGroup
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from .admission import SPOKEN
 from .client_messages import Start, Update
 from .clock import Clock, monotonic
+from .engine import KINDS
 from .errors import EngineStopped, NoSlot, PacketError, ProtocolError, SottovoceError, UsageError
 from .incoming import Incoming
 from .loop import EngineLoop
@@ -168,9 +171,11 @@ class Call:
             await asyncio.sleep(max(due_s - now_s, _LEAST_WAIT_S))
 
     async def _tell(self) -> None:
-        """Statistics, every second."""
+        """Statistics, every second; sessions that began together are not told together."""
+        wait_s = _STATS_S * random.uniform(0.5, 1)
         while True:
-            await asyncio.sleep(_STATS_S)
+            await asyncio.sleep(wait_s)
+            wait_s = _STATS_S
             self._meter.look()
             if self._job:
                 self._session.say(stats(self._session, self._statistics, self._job.dial, self._meter))
@@ -216,9 +221,9 @@ class Call:
         except ValueError as error:
             return await self._fail("bad_message", str(error))
         try:
-            row = self._service.loop.open()
+            row = self._service.loop.open(SPOKEN if start.mode == "speak" else KINDS)
         except NoSlot as error:
-            return await self._fail("no_slot", f"all {error.rows} rows are taken; try again", RETRY_MS)
+            return await self._fail("no_slot", f"{error.reason}; try again", RETRY_MS)
         except EngineStopped as error:
             return await self._fail("internal", str(error))
         session, descriptor = self._session, row.descriptor

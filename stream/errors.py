@@ -8,6 +8,7 @@
     * DeviceError              exit 5   a microphone or speaker is missing, busy or gone
     * WeightsError             exit 6   weights are missing or do not fit the model
     * NoSlot                   exit 7   every row of the engine is taken
+        * EngineBusy           exit 7   rows are free, but one session more would be too slow for all of them
     * EngineStopped            exit 8   the engine failed, or was stopped while somebody waited for it
     * PacketError              exit 9   bytes that are no code packet, or one of another preset
     * ServeError               exit 10  the server cannot be started as asked
@@ -82,6 +83,16 @@ class NoSlot(SottovoceError):
     def __init__(self, rows: int) -> None:
         super().__init__(f"all {rows} rows of the engine are taken; close a session or start with more rows")
         self.rows = rows
+        self.reason = f"all {rows} rows are taken"
+
+
+class EngineBusy(NoSlot):
+    """By what steps have taken lately, sound would come too late with one session more."""
+
+    def __init__(self, sessions: int, rows: int) -> None:
+        super().__init__(rows)
+        self.reason = f"the engine is busy with {sessions} sessions"
+        self.args = (f"{self.reason}: with one more, sound would come too late",)
 
 
 class EngineStopped(SottovoceError):

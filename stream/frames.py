@@ -6,8 +6,7 @@ Knows nothing of channels, devices or models.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +25,11 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-@dataclass(frozen=True, slots=True)
-class Frame(Generic[T]):
-    """One code frame's worth of something (sound, mel, codes), or one packet of codes."""
+class Frame(NamedTuple, Generic[T]):
+    """One code frame's worth of something (sound, mel, codes), or one packet of codes.
+
+    Many are made of every piece of sound: a tuple is made in a fourth of the time of a frozen dataclass.
+    """
 
     data: T
     seq: int
@@ -47,7 +48,7 @@ class Frame(Generic[T]):
 
     def carrying(self, data: U, left_s: float | None = None, **changes: Any) -> Frame[U]:
         """The same moment of the stream with other data."""
-        carried: Frame[U] = Frame(  # `replace` would take five times as long
+        carried: Frame[U] = Frame(
             data,
             self.seq,
             self.generation,
@@ -57,7 +58,7 @@ class Frame(Generic[T]):
             self.books,
             self.attenuation_db,
         )
-        return replace(carried, **changes) if changes else carried
+        return carried._replace(**changes) if changes else carried
 
 
 class Reblock:

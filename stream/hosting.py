@@ -20,6 +20,7 @@ from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
 from .errors import ServeError
@@ -34,8 +35,9 @@ _SHUTDOWN_S = 3
 """The same when the server ends."""
 _LOOK_S = 0.25
 """How often to look whether a client is gone that is not read."""
-_PIECE_BYTES = 1024
-"""What is parsed at least: tiny messages take milliseconds a kilobyte, and 256 of those may come together."""
+_PIECE_BYTES = 1536
+"""What is parsed at least: tiny messages take milliseconds a kilobyte, and 256 of those may come together. A frame of sound
+at 16 kHz fits."""
 _PARSING_S = 0.001
 """What is parsed at once, a piece beyond it."""
 _FEW = 4
@@ -189,7 +191,13 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
     async def send(self, message: ASGISendEvent) -> None:
         if self.close_sent:  # what came was no WebSocket: the application has yet to hear of it
             raise ClientDisconnected
-        await super().send(message)
+        sound = message.get("bytes")
+        may_send = self.handshake_complete and not self.disconnected and self.writable.is_set()
+        if sound is not None and may_send and self.conn.state is State.OPEN:
+            # What is sent most takes the short way: uvicorn's is three times as long.
+            self.transport.write(Frame(Opcode.BINARY, sound).serialize(mask=False))  # type: ignore[arg-type]
+        else:
+            await super().send(message)
 
     def _parse(self) -> None:
         """What there is, or a millisecond's worth; the rest as soon as the application has taken what was said."""

@@ -87,8 +87,8 @@ class JsonLine:
 def explained(error: Exception) -> dict[str, object]:
     """What a client is told of an error: ``message``, ``error`` in one word, and the close's ``code``."""
     match error:
-        case NoSlot(rows=rows):
-            word, message = "no_slot", f"all {rows} rows are taken; try again"
+        case NoSlot(reason=reason):
+            word, message = "no_slot", f"{reason}; try again"
         case UsageError():
             word, message = "invalid_value", str(error)
         case ProtocolError(code=word):

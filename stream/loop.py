@@ -12,6 +12,7 @@ of which the thread asks whether anybody still waits.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from threading import Thread
@@ -20,10 +21,11 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from .admission import Admission
 from .clock import Clock, monotonic
 from .descriptor import Descriptor
 from .engine import KINDS, TALK_KINDS, Engine, Kind, Work, n_frames
-from .errors import EngineStopped, NoSlot
+from .errors import EngineBusy, EngineStopped, NoSlot
 from .statistics import Latency
 
 
@@ -62,8 +64,9 @@ class _Request:
 class Session:
     """One row of the engine until it is closed; ``with loop.open() as session`` closes it."""
 
-    def __init__(self, loop: EngineLoop) -> None:
+    def __init__(self, loop: EngineLoop, kinds: Sequence[Kind]) -> None:
         self._loop = loop
+        self.kinds = kinds
         self._closed = False
         self.newest: dict[Kind, _Request] = {}  # by first kind
         self.row: int | None = None  # owned by the engine's thread
@@ -124,13 +127,15 @@ class Session:
 class EngineLoop:
     """Runs an engine in its own thread while in ``async with``; call its methods on the event loop only."""
 
-    def __init__(self, engine: Engine, clock: Clock = monotonic) -> None:
-        """``clock`` is read in both threads."""
+    def __init__(self, engine: Engine, clock: Clock = monotonic, admission: Admission | None = None) -> None:
+        """``clock`` is read in both threads. ``admission``: who may come while there are rows; None: everybody."""
         self._engine = engine
         self._clock = clock
+        self._admission = admission
         self._descriptor = engine.descriptor
         self._rows = engine.rows
-        self._open = 0
+        self._open: Counter[Kind] = Counter()  # sessions that need each kind
+        self._n_open = 0
         self._stopping = False
         self._failure: BaseException | None = None
         self._asyncio: asyncio.AbstractEventLoop | None = None
@@ -155,7 +160,7 @@ class EngineLoop:
     @property
     def rows_taken(self) -> int:
         """How many there are."""
-        return self._open
+        return self._n_open
 
     @property
     def waiting(self) -> int:
@@ -174,13 +179,19 @@ class EngineLoop:
         if self._asyncio is None or self._stopping:
             raise EngineStopped("the engine is not running")
 
-    def open(self) -> Session:
-        """Take a row, at once. Raises NoSlot: there is none; EngineStopped: the engine does not run."""
+    def open(self, kinds: Sequence[Kind] = KINDS) -> Session:
+        """Take a row, at once, for a stream whose frames need ``kinds`` each.
+
+        Raises NoSlot: there is none, or the engine has no time for one more; EngineStopped: the engine does not run.
+        """
         self.check()
-        if self._open >= self._rows:
+        if self._n_open >= self._rows:
             raise NoSlot(self._rows)
-        self._open += 1
-        return Session(self)
+        if self._admission is not None and not self._admission.fits(self._open + Counter(kinds)):
+            raise EngineBusy(self._n_open, self._rows)
+        self._open.update(kinds)
+        self._n_open += 1
+        return Session(self, kinds)
 
     async def __aenter__(self) -> EngineLoop:
         self._asyncio = asyncio.get_running_loop()
@@ -231,7 +242,8 @@ class EngineLoop:
             if request.session is session:
                 _answer(request, EngineStopped("this session was closed"))
         self._inbox.put(session)  # after the batch in hand, before any later one
-        self._open -= 1
+        self._open.subtract(session.kinds)
+        self._n_open -= 1
 
     # ---- the engine's thread -------------------------------------------------------------------------------
 
@@ -274,6 +286,8 @@ class EngineLoop:
             raise RuntimeError(f"the engine gave {len(answers)} answers to {len(work)} pieces of work")
         now_s = self._clock()
         self.step_latency[kind].add(now_s - began_s)
+        if self._admission is not None:
+            self._admission.times.add(kind, len(batch), now_s - began_s)
         for request, answer in zip(batch, answers, strict=True):
             request.last_s = now_s - request.done_s if request.answers else 0.0
             request.done_s = now_s

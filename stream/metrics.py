@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from .continuity import Continuities
 from .loop import EngineLoop
+from .rooms import Rooms
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 CONTINUITY_BOUNDS_MS = (50, 100)
@@ -49,6 +50,10 @@ class Metrics:
         ProcessCollector(registry=registry)
         registry.register(_Engine(loop, self.continuities))
 
+    def watch_rooms(self, rooms: Rooms) -> None:
+        """Tell of them as well, once for each server."""
+        self._registry.register(_Rooms(rooms))
+
     def text(self) -> bytes:
         """What Prometheus reads, of `CONTENT_TYPE`."""
         return generate_latest(self._registry)
@@ -83,3 +88,35 @@ class _Engine(Collector):
         for bound_ms in CONTINUITY_BOUNDS_MS:
             continuity.add_metric([str(bound_ms)], self._continuities.share_within(bound_ms))
         yield continuity
+
+
+_ROOM_COUNTS = {
+    "joined": ("sottovoce_room_joined", "Peers that came into a room", None),
+    "left": ("sottovoce_room_left", "Peers that left one, by reason", "reason"),
+    "refused": ("sottovoce_room_refused", "Peers that were not let in, by reason", "reason"),
+    "passed": ("sottovoce_room_payloads", "Payloads passed on, once for each peer that is to have them", "slot"),
+    "dropped": ("sottovoce_room_dropped", "Payloads that did not get to a peer, by reason and slot", "reason"),
+}
+_ROOM_DROPS = ("overflow", "unsent", "unheard")
+
+
+class _Rooms(Collector):
+    """The counters of the rooms, read at the moment somebody asks."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+
+    def collect(self) -> Iterable[Metric]:
+        """Rooms and peers that there are, and what was counted."""
+        yield GaugeMetricFamily("sottovoce_rooms_open", "Rooms that somebody is in", value=self._rooms.n_open)
+        yield GaugeMetricFamily("sottovoce_room_peers", "Peers in all rooms", value=self._rooms.n_members)
+        told = {
+            what: CounterMetricFamily(name, words, labels=[label] if label else [])
+            for what, (name, words, label) in _ROOM_COUNTS.items()
+        }
+        for name, n in self._rooms.counts.items():
+            what, _, reason = name.partition(".")
+            if what in _ROOM_DROPS:
+                what, reason = "dropped", name
+            told[what].add_metric([reason] if reason else [], n)
+        yield from told.values()

@@ -22,6 +22,7 @@ from .batch_engine import BatchEngine, describe
 from .engine import Kind
 from .errors import WeightsError
 from .onnx_step import SteppedGraph
+from .onnx_talk import OnnxTalk
 
 
 class OnnxEngine(BatchEngine):
@@ -55,7 +56,8 @@ class OnnxEngine(BatchEngine):
                 codec = build_codec(preset, WEIGHTS if weights is None else weights, dtype)
             except CheckpointError as error:
                 raise WeightsError(f"cannot load the weights of {preset}: {error}") from error
-        shape = codec.preset
+        shape = self._preset = codec.preset
+        self._threads = threads
         super().__init__(describe(shape, codec.model_hash, shape.mel.n_fft // 2), rows)
         vocode = SteppedGraph(codec.vocode, rows, threads)
         self._models: dict[Kind, _Model] = {
@@ -73,18 +75,20 @@ class OnnxEngine(BatchEngine):
         """What a stream keeps between two steps."""
         return sum(model.row_bytes for model in self._models.values())
 
+    def make_talker(self, path: Path) -> OnnxTalk:
+        """The talker of a weight file for this codec, with as many rows.
+
+        Raises:
+            CheckpointError: its weights are missing, unreadable or do not fit.
+        """
+        return OnnxTalk.load(path, self._preset, self._descriptor.model_hash, self.rows, self._threads)
+
     def _run(self, kind: Kind, rows: list[int], batch: NDArray[Any]) -> NDArray[Any]:
         model, length = self._models[kind], self._frame_length(kind)
         if batch.shape[1] == length:
             return model.step(rows, batch)
         frames = np.split(batch, batch.shape[1] // length, axis=1)
         return np.concatenate([model.step(rows, frame) for frame in frames], axis=1)
-
-    def _frame_length(self, kind: Kind) -> int:
-        """Along the time axis of what ``kind`` takes, for one code frame."""
-        if kind == "mel":
-            return self._descriptor.frame_samples
-        return 1 if kind == "decode" else self._descriptor.mels_per_frame
 
     def _reset(self, row: int, kind: Kind) -> None:
         self._models[kind].reset(row)

@@ -7,15 +7,14 @@ too much waits; other sound makes its maker wait.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .wire import NO_FLAGS, Flag, Media
 
 MOST_PICTURES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Sound or codes on their way out."""
 
     media: Media

@@ -25,6 +25,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from . import messages, metrics
+from .admission import Admission
 from .engine import Engine
 from .errors import EngineStopped
 from .loop import EngineLoop
@@ -66,7 +67,7 @@ class Replica:
     async def __serve_build_asgi_app__(self) -> Starlette:
         """Ray calls it once, in the event loop that everything else runs in too."""
         engine, options = self._make()
-        loop = EngineLoop(engine)
+        loop = EngineLoop(engine, admission=Admission(engine.descriptor.frame_ms / 1000))
         self._service = make_service(loop, options)
         routes: list[BaseRoute] = [Route("/metrics", self._all_metrics)]
         if not self._alone:

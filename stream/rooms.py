@@ -110,6 +110,10 @@ class Member:
         """It is not there any more; the others are told. Leaving twice is fine."""
         if self.ended_by is None:
             self.ended_by, self.reason = ended_by, reason
+            self.rooms.counts[f"left.{ended_by}"] += 1
+            for said in self._waiting.values():
+                self.rooms.counts[f"unsent.{said.slot}"] += 1
+            self._waiting.clear()
             self.rooms.forget(self)
             self.wake()
 
@@ -134,14 +138,20 @@ class Rooms:
     """All of them.
 
     Attributes:
-        counts: ``joined``, ``passed.SLOT`` for messages told to a member, ``overflow.SLOT`` for those that waited too long for
-            theirs, ``unheard`` for what somebody said who only listens, ``refused.CODE``.
+        counts: ``joined``, ``left.REASON``, ``passed.SLOT`` for messages told to a member, ``overflow.SLOT`` for those of them
+            that had to make room for newer ones, ``unsent.SLOT`` for those whose member left before they were sent, ``unheard``
+            for what somebody said who only listens, ``refused.CODE``.
     """
 
     def __init__(self, limits: RoomLimits | None = None) -> None:
         self.limits = limits or RoomLimits()
         self.counts: Counter[str] = Counter()
         self._rooms: dict[str, list[Member]] = {}
+
+    @property
+    def n_open(self) -> int:
+        """Rooms that somebody is in."""
+        return len(self._rooms)
 
     @property
     def n_members(self) -> int:

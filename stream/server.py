@@ -5,11 +5,13 @@ Read from top to bottom: `serve` is the life of a server, `make_app` its address
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,19 +22,20 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.types import Lifespan
+from starlette.types import Lifespan, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from . import elevenlabs, metrics, openai_speech, speak_mode
-from .call import Call, Service
+from .admission import Admission
+from .call import Call, Service, Socket
 from .clock import Clock
 from .elevenlabs_contexts import MULTI, multi_stream_input
 from .elevenlabs_timestamps import TIMESTAMPS
 from .engine import Engine
-from .errors import EngineStopped
+from .errors import EngineBusy, EngineStopped
 from .guard import Guard, Rules
 from .hosting import Tls, host
-from .loop import EngineLoop
+from .loop import EngineLoop, Session
 from .messages import PATH
 from .metrics import Metrics
 from .modes import MODES, Mode
@@ -42,7 +45,7 @@ from .rooms import PATH as ROOM_PATH
 from .rooms import ROOM_PROTOCOL, RoomLimits, Rooms
 from .server_messages import PROTOCOL, Limits
 from .speakers import Speakers
-from .talk_work import Manner, Moment, Reading
+from .talk_work import Manner, Moment, Reading, Score
 
 logger = logging.getLogger(__name__)
 
@@ -85,23 +88,36 @@ async def serve(
         ServeError: the certificate or its key cannot be used.
     """
     with listening:
-        async with EngineLoop(engine) as loop:
+        async with EngineLoop(engine, admission=Admission(engine.descriptor.frame_ms / 1000)) as loop:
             await warm_up(loop, talks=options.speakers is not None)
             service = make_service(loop, options)
             await host(make_app(service, options), listening, service.limits, options.tls, ready)
 
 
 async def warm_up(loop: EngineLoop, talks: bool = False) -> None:
-    """Take every kind of step a few times, so that the first client waits for none of what happens once."""
-    descriptor = loop.descriptor
-    with loop.open() as row:
-        for _ in range(_WARM_FRAMES):
-            mel = await row.step("mel", np.zeros(descriptor.frame_samples, np.float32), 0.0)
-            codes = await row.step("encode", mel, 0.0)
-            await row.step("vocode", await row.step("decode", codes, 0.0), 0.0)
-            if talks:
-                score = await row.talk("read", Reading("ə", Manner()), 0.0)
-                await row.talk("talk", Moment(score, 0), 0.0)
+    """Take every kind of step a few times, so that the first client waits for none of what happens once; by one row, by two,
+    by four and so on, so that it is known who may come."""
+    n, score = 1, None
+    while n < 2 * loop.rows:
+        with ExitStack() as stack:
+            try:
+                rows = [stack.enter_context(loop.open()) for _ in range(min(n, loop.rows))]
+            except EngineBusy:  # so many will never be there
+                return
+            if talks and score is None:
+                score = await rows[0].talk("read", Reading("ə", Manner()), 0.0)
+            for _ in range(_WARM_FRAMES):
+                await asyncio.gather(*(_warm_up(row, score) for row in rows))
+        n *= 2
+
+
+async def _warm_up(row: Session, score: Score | None) -> None:
+    """A frame; of the talker too, where there is a score to speak."""
+    mel = await row.step("mel", np.zeros(row.descriptor.frame_samples, np.float32), 0.0)
+    codes = await row.step("encode", mel, 0.0)
+    await row.step("vocode", await row.step("decode", codes, 0.0), 0.0)
+    if score is not None:
+        await row.talk("talk", Moment(score, 0), 0.0)
 
 
 def make_service(loop: EngineLoop, options: ServerOptions) -> Service:
@@ -115,10 +131,12 @@ def make_service(loop: EngineLoop, options: ServerOptions) -> Service:
 
 def make_app(service: Service, options: ServerOptions, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
     """The addresses of a server; `service.loop` must run as long as it does, for which there is ``lifespan``."""
+    rooms = Rooms(options.rooms)
+    service.metrics.watch_rooms(rooms)
     routes: list[BaseRoute] = [
         *options.routes,
-        WebSocketRoute(PATH, partial(stream, service=service)),
-        WebSocketRoute(ROOM_PATH, partial(room, rooms=Rooms(options.rooms), clock=service.clock)),
+        WebSocketRoute(PATH, _Handshake(PROTOCOL, partial(stream, service=service), strict=True)),
+        WebSocketRoute(ROOM_PATH, _Handshake(ROOM_PROTOCOL, partial(room, rooms=rooms, clock=service.clock))),
         *speaking(service, options.speakers),
         Route("/v1/models", partial(models, service=service, loaded_s=int(time.time()))),
         Route("/v1/audio/voices", partial(voices, speakers=options.speakers)),
@@ -150,56 +168,60 @@ def speaking(service: Service, speakers: Speakers | None) -> list[BaseRoute]:
 # ---- the native protocol ---------------------------------------------------------------------------------------
 
 
-async def stream(websocket: WebSocket, service: Service) -> None:
+class _Handshake:
+    """An ASGI application for a `WebSocketRoute`: Starlette's WebSocket to the end of the handshake, no longer.
+
+    Its checks of every message would be a part of what the server's processor does for a frame of sound.
+    """
+
+    def __init__(self, protocol: str, converse: Callable[[Socket], Awaitable[None]], strict: bool = False) -> None:
+        """``protocol``: of ours; with ``strict`` whoever offers only others is turned away."""
+        self._protocol = protocol
+        self._converse = converse
+        self._strict = strict
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        websocket, offered = WebSocket(scope, receive, send), scope["subprotocols"]
+        ours = self._protocol if self._protocol in offered else None
+        if self._strict and offered and ours is None:
+            await websocket.close()  # a handshake that ends in 403: we do not speak what it speaks
+            return
+        try:
+            await websocket.accept(ours)
+        except WebSocketDisconnect:
+            return
+        await self._converse(_Socket(receive, send))
+
+
+async def stream(socket: Socket, service: Service) -> None:
     """``/v1/stream``: one conversation (PROTOCOL.md, section 2)."""
-    offered = websocket.scope["subprotocols"]
-    if offered and PROTOCOL not in offered:
-        await websocket.close()  # a handshake that ends in 403: we do not speak what it speaks
-        return
-    try:
-        await websocket.accept(PROTOCOL if offered else None)
-    except WebSocketDisconnect:
-        return
-    await Call(_Socket(websocket), service, secrets.token_hex(4)).run()
+    await Call(socket, service, secrets.token_hex(4)).run()
 
 
-async def room(websocket: WebSocket, rooms: Rooms, clock: Clock) -> None:
+async def room(socket: Socket, rooms: Rooms, clock: Clock) -> None:
     """``/v1/room``: one peer of a room (PROTOCOL.md, section 3)."""
-    offered = websocket.scope["subprotocols"]
-    try:
-        await websocket.accept(ROOM_PROTOCOL if ROOM_PROTOCOL in offered else None)
-    except WebSocketDisconnect:
-        return
-    await attend(_Socket(websocket), rooms, clock)
+    await attend(socket, rooms, clock)
 
 
 class _Socket:
-    """A WebSocket of Starlette as `call.Socket`."""
+    """An open WebSocket of ASGI as `call.Socket`. Sending raises OSError where the client is gone, as ASGI has it."""
 
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
 
     async def receive(self) -> str | bytes | None:
-        message = await self._websocket.receive()
+        message = await self._receive()
         if message["type"] == "websocket.disconnect":
             return None
         text: str | None = message.get("text")
         return text if text is not None else bytes(message["bytes"])
 
     async def send(self, message: str | bytes) -> None:
-        try:
-            if isinstance(message, str):
-                await self._websocket.send_text(message)
-            else:
-                await self._websocket.send_bytes(message)
-        except WebSocketDisconnect as gone:
-            raise ConnectionResetError("the client is gone") from gone
+        await self._send({"type": "websocket.send", "text" if isinstance(message, str) else "bytes": message})
 
     async def close(self, code: int) -> None:
-        try:
-            await self._websocket.close(code)
-        except WebSocketDisconnect as gone:
-            raise ConnectionResetError("the client is gone") from gone
+        await self._send({"type": "websocket.close", "code": code, "reason": ""})
 
 
 # ---- HTTP --------------------------------------------------------------------------------------------------------

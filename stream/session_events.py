@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .client_messages import Start, Update
 from .wire import Media
@@ -15,8 +16,7 @@ class StartAsked:
     start: Start
 
 
-@dataclass(frozen=True, slots=True)
-class MediaArrived:
+class MediaArrived(NamedTuple):
     """Sound or codes of the present generation."""
 
     media: Media

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from starlette.websockets import WebSocketDisconnect
 
+from .admission import SPOKEN
 from .clock import Clock
 from .errors import ProtocolError, UsageError
 from .loop import EngineLoop, Session
@@ -67,7 +68,7 @@ class Speakers:
 @contextmanager
 def counted_row(loop: EngineLoop, metrics: Metrics, mode: str) -> Iterator[Session]:
     """A row, as the metrics see it. Raises NoSlot, EngineStopped."""
-    with loop.open() as row:
+    with loop.open(SPOKEN) as row:
         metrics.open.labels(mode).inc()
         reason = "gone"  # as it is if whoever uses it is cancelled
         try:

@@ -108,7 +108,7 @@ class SpokenAnswer(Response):
             await self._send(send, await self._asked.body.finish(Usage(self._symbols, frames)))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except NoSlot as error:
-            refusal = self._refuse(429, "no_slot", f"all {error.rows} rows are taken; try again")
+            refusal = self._refuse(429, "no_slot", f"{error.reason}; try again")
             refusal.headers["retry-after"] = str(RETRY_S)
             await refusal(scope, receive, send)
         except UsageError as error:

@@ -22,8 +22,8 @@ from .frames import Codes, Pcm
 
 RECENT_S = 2.0
 """How much of the newest sound the present bitrate is taken over."""
-RECENT = 2048
-"""How many of the newest values percentiles are taken over: 82 s of frames of 40 ms."""
+RECENT = 1024
+"""How many of the newest values percentiles are taken over: 41 s of frames of 40 ms."""
 SILENCE_DBFS = -120.0
 _COUNT_AT_ONCE = 64
 
@@ -68,14 +68,14 @@ class Latency:
         n = self._n
         if n == 0:
             return LatencySummary(0, 0.0, 0.0, 0.0)
-        ordered = sorted(self._newest[:n])
+        ordered = np.sort(np.frombuffer(self._newest)[:n])
         return LatencySummary(n, 1000 * _quantile(ordered, 0.50), 1000 * _quantile(ordered, 0.95), 1000 * self._max)
 
 
-def _quantile(ordered: list[float], share: float) -> float:
-    """What np.percentile gives, in a tenth of its time: a server asks for many of these every second."""
+def _quantile(ordered: NDArray[np.float64], share: float) -> float:
+    """What np.percentile gives, in a fraction of its time: a server asks for many of these every second."""
     below, part = divmod(share * (len(ordered) - 1), 1)
-    low, high = ordered[int(below)], ordered[min(int(below) + 1, len(ordered) - 1)]
+    low, high = float(ordered[int(below)]), float(ordered[min(int(below) + 1, len(ordered) - 1)])
     return low + part * (high - low)
 
 
@@ -85,32 +85,34 @@ class CodeUsage:
     def __init__(self, books: int, book_size: int) -> None:
         self._counted = np.zeros((books, book_size), np.int64)
         self._new: list[Codes] = []  # counted many at a time, which costs little more than one
+        self._offsets = np.arange(books) * book_size
 
     def add(self, codes: Codes) -> None:
         """Count codes [n, books]; absent ones (-1) are skipped."""
         self._new.append(codes)
         if len(self._new) == _COUNT_AT_ONCE:
-            self._counted = self._counts()
-            self._new = []
+            self._counted, self._new = self._counts(), []
 
     def _counts(self) -> NDArray[np.int64]:
         """[books, book_size]"""
-        books, size = self._counted.shape
-        codes = np.concatenate([np.zeros((0, books), np.int16), *self._new]).astype(np.int64)
-        places = (codes + np.arange(books) * size)[codes >= 0]
-        return self._counted + np.bincount(places, minlength=books * size).reshape(books, size)
+        counted, new = self._counted, list(self._new)
+        if not new:
+            return counted
+        codes = np.concatenate(new)
+        places = (codes + self._offsets)[codes >= 0]
+        return counted + np.bincount(places, minlength=counted.size).reshape(counted.shape)
 
     def used(self) -> list[float]:
         """For each book, the share of its codes that occurred, 0 ... 1."""
-        return [float(share) for share in (self._counts() > 0).mean(axis=1)]
+        counts = self._counts()
+        return [int(n) / counts.shape[1] for n in np.count_nonzero(counts, axis=1)]
 
     def perplexity(self) -> list[float]:
         """For each book, exp of the entropy of its codes: 1 ... book_size, or 0 before the first code."""
-        counts = self._counts()
-        n = counts.sum(axis=1, keepdims=True)
-        p = counts / np.maximum(n, 1)
-        entropy = -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1)
-        return [float(perplexity) for perplexity in np.where(n[:, 0] > 0, np.exp(entropy), 0)]
+        counts = self._counts().astype(np.float32)  # of which numpy takes logarithms fastest
+        n = counts.sum(axis=1)
+        mean_log = np.einsum("bk,bk->b", counts, np.log(np.maximum(counts, 1))) / np.maximum(n, 1)
+        return [float(perplexity) for perplexity in n * np.exp(-mean_log)]
 
 
 class Level:

@@ -1,4 +1,4 @@
-"""An engine that also talks: a codec's engine, with the talker's ONNX graphs beside it in the same rows.
+"""An engine that also talks: a codec's engine, with a talker beside it in the same rows.
 
 One row of the engine is one listener with everything that it needs: who has a row can speak, and the step that is due first
 comes first, whether it writes codes or makes sound of them. Rows that have a frame to say step as one batch.
@@ -7,15 +7,16 @@ comes first, whether it writes codes or makes sound of them. Rows that have a fr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.models.alignment import align, round_slots
 from sottovoce.models.config import Preset
-from sottovoce.models.onnx_talker import OnnxTalker, build_talker
 from sottovoce.models.sampling import Noise, Sampling
 from sottovoce.models.symbols import PAUSE, ids
 from sottovoce.models.talker_config import TALKERS
@@ -25,9 +26,11 @@ from sottovoce.models.weight_file import WEIGHTS, CheckpointError, default_path,
 from .descriptor import Descriptor
 from .engine import TALK_KINDS, Engine, Work
 from .errors import WeightsError
-from .onnx_step import SteppedGraph, session
 from .talk_work import TAIL_S, Manner, Moment, Reading, Score, Voice
 
+MANY_ROWS = 64
+DRAWERS = 4
+"""Threads that draw random numbers for many rows."""
 TRAIN = "train one and put it there, or name the folder that has one with --weights"
 
 
@@ -58,7 +61,53 @@ def read_voices(codec: str, weights: Path | None = None) -> tuple[Voice, ...]:
         raise WeightsError(f"cannot load the talker of {codec}: {error}") from error
 
 
-def add_talker(codec: Engine, weights: Path | None = None, threads: int = 1) -> TalkEngine:
+@dataclass(frozen=True, slots=True, eq=False)
+class Draw:
+    """How the codes of R rows are chosen (``models/sampling.py``)."""
+
+    uniform: NDArray[np.float32]
+    "[R, Q, V], from 0 to 1."
+    temperature: NDArray[np.float32]
+    top_k: NDArray[np.int64]
+
+
+class Talks(Protocol):
+    """A talker for the rows of an engine, on the backend of that engine."""
+
+    @property
+    def about(self) -> TalkerAbout:
+        """What it is, and its voices."""
+        ...
+
+    @property
+    def row_bytes(self) -> int:
+        """What a stream keeps between two steps."""
+        ...
+
+    def clause(self, symbols: NDArray[np.int64], voice: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Encodings [P, D] of the symbols [P] of a clause, and how many slots each takes, [P], not whole yet."""
+        ...
+
+    def reset(self, row: int) -> None:
+        """A row forgets what it said."""
+        ...
+
+    def step(
+        self, rows: list[int], condition: NDArray[np.float32], voice: NDArray[np.int64], draw: Draw
+    ) -> NDArray[np.int16]:
+        """Codes [R, Q] of the next frame of ``rows``, told ``condition`` [R, S, D + 2] in the voices [R]."""
+        ...
+
+
+class Codes(Engine, Protocol):
+    """An engine for whose codec there may be a talker."""
+
+    def make_talker(self, path: Path) -> Talks:
+        """That of a weight file, with as many rows as the engine. Raises CheckpointError."""
+        ...
+
+
+def add_talker(codec: Engine, weights: Path | None = None) -> TalkEngine:
     """``codec`` and the talker for it from the folder ``weights`` (None: the package's own), ready to step.
 
     Raises:
@@ -68,7 +117,7 @@ def add_talker(codec: Engine, weights: Path | None = None, threads: int = 1) -> 
     path = talker_path(name, weights)
     try:
         preset, _ = read_preset(name, path.parent)
-        return TalkEngine(codec, preset, build_talker(path, preset, codec.descriptor.model_hash), threads)
+        return TalkEngine(codec, preset, cast(Codes, codec).make_talker(path))
     except CheckpointError as error:
         raise WeightsError(f"cannot load the talker of {name}: {error}") from error
 
@@ -80,27 +129,24 @@ class TalkEngine:
         voices: by number.
     """
 
-    def __init__(self, codec: Engine, preset: Preset, talker: OnnxTalker, threads: int = 1) -> None:
-        """Runs each graph once, so that the first frame is as quick as the others.
+    def __init__(self, codec: Engine, preset: Preset, talker: Talks) -> None:
+        """Runs each step once, so that the first frame is as quick as the others.
 
         Args:
             codec: an engine of its own, that nobody else steps.
             preset: of the codec.
-            talker: one that speaks its codes.
-            threads: of each graph.
+            talker: one that speaks its codes, with as many rows.
         """
         self.voices = _voices(talker.about)
-        self._codec, self._config = codec, talker.about.config
+        self._codec, self._talker, self._config = codec, talker, talker.about.config
         mel = preset.mel
         self._slot_s = mel.hop / mel.rate_hz
         # Slot k stands for a hop about the middle of its window, (k + 1) hop - n_fft / 2 of the sound that the codec heard;
         # what comes out of the codec is later by its delay.
         self._first_slot_s = (mel.hop / 2 - mel.n_fft / 2 + codec.descriptor.delay_samples) / mel.rate_hz
-        self._clause = session(talker.clause, threads)
-        self._frame = SteppedGraph(talker.frame, codec.rows, threads)
-        self._write = SteppedGraph(talker.write, codec.rows, threads)
-        self._previous = np.zeros((codec.rows, self._config.books), np.int64)
         self._noises: list[Noise | None] = [None] * codec.rows
+        self._uniform = np.empty((codec.rows, *self._config.frame_shape), np.float32)
+        self._drawers = ThreadPoolExecutor(DRAWERS, "sottovoce-draw")  # it has no threads before they are needed
         self._talk([Work(0, "talk", Moment(self._read(Reading("ə", Manner())), 0), 0.0)])
         self._noises[0] = None
 
@@ -118,7 +164,7 @@ class TalkEngine:
     def row_bytes(self) -> int | None:
         """What a stream keeps between two steps; None where the codec's engine does not tell."""
         of_codec: int | None = getattr(self._codec, "row_bytes", None)
-        return None if of_codec is None else of_codec + self._frame.row_bytes + self._previous[0].nbytes
+        return None if of_codec is None else of_codec + self._talker.row_bytes
 
     def open(self) -> int:
         """Take a free row. Raises NoSlot."""
@@ -151,32 +197,44 @@ class TalkEngine:
         if not 0 <= manner.voice < len(self.voices):
             raise ValueError(f"there is no voice number {manner.voice}")
         symbols = ids((PAUSE, *reading.phonemes, PAUSE))
-        encodings, durations = self._clause.run(
-            ["encodings", "slots"], {"symbols": symbols[None], "voice": np.array([manner.voice])}
-        )
-        due = durations[0].astype(np.float64)
+        encodings, durations = self._talker.clause(symbols, manner.voice)
+        due = durations.astype(np.float64)
         due[-1] = max(due[-1], reading.least_pause_s / self._slot_s * manner.speed)
         slots = round_slots(due, symbols, slots_per_frame, manner.speed)
         n_frames = int(slots.sum()) // slots_per_frame
         tail = round(TAIL_S / (self._slot_s * slots_per_frame))
         spoken, progress = align(slots, n_frames + tail, slots_per_frame)
-        return Score(
-            manner, n_frames, np.cumsum(slots), self._slot_s, self._first_slot_s, encodings[0], spoken, progress
-        )
+        return Score(manner, n_frames, np.cumsum(slots), self._slot_s, self._first_slot_s, encodings, spoken, progress)
 
     def _talk(self, work: Sequence[Work]) -> list[NDArray[np.int16]]:
         rows = [piece.row for piece in work]
         if len(set(rows)) < len(rows):
             raise ValueError("two frames for the same row in one step")
         moments: list[Moment] = [piece.data for piece in work]
-        noise = np.stack([self._noise(piece).next() for piece in work])
-        top_k = np.array([moment.score.manner.top_k for moment in moments])
+        manners = [moment.score.manner for moment in moments]
+        draw = Draw(
+            self._drawn([self._noise(piece) for piece in work]),
+            np.array([manner.temperature for manner in manners], np.float32),
+            np.array([manner.top_k for manner in manners]),
+        )
         condition = np.stack([moment.score.condition(moment.frame) for moment in moments])
-        voice = np.array([moment.score.manner.voice for moment in moments])
-        (hidden,) = self._frame.step(rows, self._previous[rows], condition, voice)
-        codes = self._write.step(rows, hidden, noise, top_k)[0]
-        self._previous[rows] = codes
-        return list(codes[:, None].astype(np.int16))
+        voice = np.array([manner.voice for manner in manners])
+        return list(self._talker.step(rows, condition, voice, draw)[:, None])
+
+    def _drawn(self, noises: Sequence[Noise]) -> NDArray[np.float32]:
+        """Numbers from each, in an array that the next step overwrites. For many rows that takes longer than a GPU does."""
+        n, drawn = len(noises), self._uniform[: len(noises)]
+
+        def some(first: int) -> None:
+            for i in range(first, n, DRAWERS):
+                noises[i].draw(drawn[i])
+
+        if n < MANY_ROWS:
+            for noise, place in zip(noises, drawn, strict=True):
+                noise.draw(place)
+        else:
+            list(self._drawers.map(some, range(DRAWERS)))
+        return drawn
 
     def _noise(self, piece: Work) -> Noise:
         """Of its row; a text that begins makes a new one, and forgets what was said."""
@@ -185,8 +243,7 @@ class TalkEngine:
         if noise is None or piece.fresh:
             sampling = Sampling(manner.temperature, manner.top_k, manner.seed)
             noise = self._noises[row] = Noise(sampling, *self._config.frame_shape)
-            self._previous[row] = self._config.start_code
-            self._frame.reset(row)
+            self._talker.reset(row)
         return noise
 
 

@@ -14,9 +14,13 @@ FOLDERS = {
 }
 BRIDGES = {  # from the stream to the models
     f"stream/{name}.py"
-    for name in ("batch_engine", "checkup", "onnx_engine", "onnx_files", "onnx_step", "talk_engine", "torch_engine")
+    for name in (
+        *("batch_engine", "checkup", "onnx_engine", "onnx_files", "onnx_step", "onnx_talk", "talk_engine"),
+        *("torch_engine", "torch_talk"),
+    )
 }
-TORCH = {"stream/torch_engine.py", "stream/peer_codecs.py"}  # a backend, and what `bench --vs` measures beside it
+# a backend, and what `bench --vs` measures beside it
+TORCH = {"stream/torch_engine.py", "stream/torch_talk.py", "stream/peer_codecs.py"}
 WITHOUT_TORCH = {
     f"models/{name}.py"
     for name in (

@@ -42,6 +42,25 @@ def test_the_shipped_weights_keep_the_law(dtype: str, tmp_path: Path, capsys: py
     assert "onnxruntime" in table
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_fewer_bits_keep_the_law_but_for_rounding(dtype: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--rows", "2", "--frames", "40", "--preset", "micro", "--backend", "torch", "--dtype", dtype, "--json")
+    assert main(["verify", *arguments]) == 0
+    report = json.loads(capsys.readouterr().out)
+    allowed = {one["kind"]: one["allowed"] for one in report["verdicts"] if one["check"] == "rows"}
+    assert allowed["encode"] == 0
+    assert allowed["mel"] == 1e-5
+    assert allowed["decode"] == allowed["vocode"] > 1e-3
+    worst = max(one["worst"] for one in report["verdicts"] if one["kind"] == "decode")
+    assert worst > 1e-6  # it does compute in fewer bits
+
+
+def test_fewer_bits_are_no_excuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(command, "make_engine", lambda options, rows: Forgetful("micro", rows))
+    assert main(["verify", *QUICK, "--backend", "torch", "--dtype", "bfloat16"]) == LawBroken.exit_code
+    assert "cuts of decode, cuts of vocode" in capsys.readouterr().err
+
+
 def test_a_broken_engine_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(command, "make_engine", lambda options, rows: Forgetful(options.preset, rows))
     assert main(["verify", *QUICK]) == LawBroken.exit_code

@@ -21,6 +21,7 @@ from sottovoce.models.conv import CausalConv1d, CausalConvTranspose1d, ConvNeXtB
 from sottovoce.models.frame_transformer import FrameTransformer
 from sottovoce.models.griffin_lim import StreamingGriffinLim
 from sottovoce.models.hifigan import HiFiGan, ResidualBlock, Upsampling
+from sottovoce.models.lowered import Lowered
 from sottovoce.models.mel import LogMel
 from sottovoce.models.spectral import NumpyInverseSTFT, NumpyLogMel
 from sottovoce.models.streaming import State, in_chunks, select_rows, tree_map, whole, write_rows
@@ -137,6 +138,7 @@ def cases() -> dict[str, Case]:
         Case(vocoder, mel_like(TINY), 4),
         Case(InverseSTFT(2), spectra_like(4), time=1),
         Case(vocos, mel_like(TINY), 4),
+        Case(Lowered(Stack(CausalConv1d(2, 3, 3), CausalConvTranspose1d(3, 2, 4, 2)), torch.float64), noise(2)),
         Case(Codec(net, vocos, ""), pcm_like(frame), frame),
         Case(StreamingGriffinLim(MICRO.mel), mel_like(MICRO)),
         Case(frames, lambda rows, steps: torch.randn(rows, steps, TALKER_TINY.width), time=1, out_time=1),

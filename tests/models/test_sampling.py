@@ -12,7 +12,7 @@ def test_choices_follow_the_softmax_at_the_temperature() -> None:
     """20 000 draws; a share of p then has a spread of less than 0.004."""
     logits = np.array([2.0, 1.0, 0.0, -1.0, -5.0], np.float32)
     noise = Noise(Sampling(temperature=0.7, seed=3), 20_000, 5).next()
-    chosen = _choose(torch.from_numpy(logits).expand(20_000, -1), torch.from_numpy(noise), torch.full((20_000,), 3))
+    chosen = _choose(torch.from_numpy(logits).expand(20_000, -1), torch.from_numpy(noise), torch.full((20_000,), 3), 3)
     shares = np.bincount(chosen.numpy(), minlength=5) / 20_000
     expected = np.exp(logits / 0.7) * (np.arange(5) < 3)
     assert np.abs(shares - expected / expected.sum()).max() < 0.015

@@ -238,10 +238,10 @@ def test_dials_turn_while_somebody_talks() -> None:
         assert books <= {2, 8}
         assert 35 <= len(seen) <= 45
         told = socket.of(Stats)
-        assert len(told) == 4
+        assert len(told) in (4, 5)  # the first comes within half a second to one
         assert told[-1].packets["lost"] > 20
         assert told[-1].packets["concealed"] > 20
-        assert [stats.books for stats in told] == [8, 2, 2, 2]
+        assert [stats.books for stats in told] == [8] + [2] * (len(told) - 1)
         concealed = [m for m in socket.of(Media) if m.kind == Kind.PCM and Flag.CONCEALED in m.flags]
         assert len(concealed) > 20
 

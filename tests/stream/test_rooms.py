@@ -22,7 +22,7 @@ from sottovoce.stream.server import ServerOptions
 from sottovoce.stream.ws_room import RoomServer, WsRoom
 from support import virtual_time
 from support.fake_socket import FakeSocket
-from support.serving import health, serving
+from support.serving import get, health, serving
 
 
 def taken(member: Member) -> list[tuple[str, Slot, bytes]]:
@@ -78,6 +78,17 @@ def test_of_what_stands_a_slow_member_is_told_the_newest_only_and_of_speech_the_
         anna.say(Relayed("a", b"%d" % i))
     assert taken(bert) == [("anna", "a", b"7"), ("anna", "a", b"8"), ("anna", "d", b"9"), ("anna", "a", b"9")]
     assert rooms.counts["overflow.a"] == 7
+
+
+def test_what_waits_for_somebody_who_leaves_is_counted() -> None:
+    rooms = Rooms()
+    anna, bert = join(rooms, "anna"), join(rooms, "bert")
+    for payload in (b"1", b"2", b"3"):
+        anna.say(Relayed("a", payload))
+    assert bert.take() is not None
+    bert.leave()
+    assert bert.take() is None
+    assert (rooms.counts["passed.a"], rooms.counts["unsent.a"]) == (3, 2)
 
 
 def test_who_only_listens_is_unseen_and_unheard_and_who_only_speaks_is_told_nothing() -> None:
@@ -305,6 +316,55 @@ def test_two_links_meet_on_a_server_that_takes_no_row_for_them() -> None:
             assert await next_message(bert) == RoomMessage("anna", "s", b"")
             tasks[1].cancel()
             await asyncio.wait(tasks)
+
+    asyncio.run(main())
+
+
+def test_a_server_tells_prometheus_of_its_rooms() -> None:
+    async def main() -> None:
+        async with serving() as place:
+
+            async def told() -> dict[str, float]:
+                text = (await get(place, "/metrics"))[1]
+                lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith("sottovoce_room"))
+                return {
+                    name.removeprefix("sottovoce_"): float(number)
+                    for name, _, number in lines
+                    if "_created" not in name
+                }
+
+            assert await told() == {"rooms_open": 0, "room_peers": 0}
+            server = RoomServer(f"ws://{place}")
+            anna, bert = (RoomLink(WsRoom(server, "r", name).connect) for name in ("anna", "bert"))
+            anna.publish("s", b"here")
+            tasks = [asyncio.create_task(link.run()) for link in (anna, bert)]
+            await next_message(bert)
+            anna.publish("a", b"speech")
+            await next_message(bert)
+            with pytest.raises(RoomRefused):
+                await RoomLink(WsRoom(server, "r", "anna").connect).run()
+            listener = WsRoom(server, "r", None)
+            async with listener.connect() as unheard:
+                await unheard.send("a", b"?")
+                now = await told()
+                while 'room_dropped_total{reason="unheard"}' not in now:
+                    now = await told()
+            assert now == {
+                "rooms_open": 1,
+                "room_peers": 3,
+                "room_joined_total": 3,
+                'room_refused_total{reason="name_taken"}': 1,
+                'room_payloads_total{slot="a"}': 1,
+                'room_payloads_total{slot="s"}': now['room_payloads_total{slot="s"}'],
+                'room_dropped_total{reason="unheard"}': 1,
+            }
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            now = await told()
+            while now["room_peers"]:
+                now = await told()
+            assert now['room_left_total{reason="gone"}'] == 3
 
     asyncio.run(main())
 

@@ -61,7 +61,7 @@ def test_its_addresses_answer(tmp_path: Path) -> None:
             assert await health(place) == {"status": "ok", "rows": 3, "rows_taken": 0}
             status, text = await get(place, "/metrics")
             assert status == 200
-            assert 'sottovoce_step_seconds_count{kind="vocode"} 4.0' in text  # it is warm
+            assert 'sottovoce_step_seconds_count{kind="vocode"} 12.0' in text  # it is warm: one row, two, all three
             assert "process_resident_memory_bytes" in text
 
     asyncio.run(main())

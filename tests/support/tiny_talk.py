@@ -19,6 +19,7 @@ from sottovoce.models.talker_file import Voice
 from sottovoce.models.vocoder import make_vocoder
 from sottovoce.models.weight_file import default_path, model_hash, read
 from sottovoce.stream.onnx_engine import OnnxEngine
+from sottovoce.stream.onnx_talk import OnnxTalk
 from sottovoce.stream.session_events import TextArrived
 from sottovoce.stream.spoken import Spoken
 from sottovoce.stream.talk_engine import TalkEngine
@@ -74,7 +75,7 @@ def half(talker: Talker) -> Talker:
 def engine(rows: int = 1) -> TalkEngine:
     """One that talks."""
     codec, talker = graphs()
-    return TalkEngine(OnnxEngine(rows=rows, codec=codec), TINY, talker)
+    return TalkEngine(OnnxEngine(rows=rows, codec=codec), TINY, OnnxTalk(talker, rows))
 
 
 class Speller:
