@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,14 +25,14 @@ from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 from websockets.typing import Subprotocol
 
 from sottovoce.stream import messages
 from sottovoce.stream.channel import Channel, Policy
 from sottovoce.stream.client_messages import Format, Start
 from sottovoce.stream.clock import Clock, monotonic
-from sottovoce.stream.errors import ConnectionFailed, UsageError
+from sottovoce.stream.errors import ConnectionFailed, SottovoceError, UsageError
+from sottovoce.stream.failures import FAILURES, explain
 from sottovoce.stream.frames import Pcm
 from sottovoce.stream.server_messages import PROTOCOL, Hello
 from sottovoce.stream.wire import MOST_BYTES
@@ -46,6 +45,8 @@ _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
 _OPEN_S = 5.0
 """What a handshake may take."""
+MOST_IN_VAIN = 3
+"""Lines that break one after the other, before anything was heard over them (of a text: a whole passage): there are no more."""
 _WAITING_BLOCKS = 8
 """Of live sound, while the line is being mended; the oldest make room."""
 
@@ -111,8 +112,8 @@ class Client:
             source: blocks of sound, float32 [n] in [-1, 1].
             rate_hz: of both ends; None: the codec's.
             books, frames_per_packet, redundancy, loss, burst: as `sottovoce.stream.pipeline.Settings` has them.
-            live: late sound is dropped, and a line that breaks is mended; else every sample comes back, in line with its
-                original, and a line that breaks is an error.
+            live: late sound is dropped, and a line that breaks is mended, but not one that ever again breaks before anything
+                comes back; else every sample comes back, in line with its original, and a line that breaks is an error.
 
         Raises:
             ConnectionFailed, ProtocolError, UsageError, and whatever ``source`` raises.
@@ -132,18 +133,21 @@ class Client:
         )
         policy: Policy = "drop_oldest" if live else "wait"
         said: Channel[Pcm] = Channel(_WAITING_BLOCKS, policy, "said")
-        pumping = asyncio.create_task(_pump(source, said))
+        pumping, in_vain = asyncio.create_task(_pump(source, said)), 0
         try:
             while True:
+                begun = False
                 try:
                     async with self.talk(start) as talk:
+                        begun, in_vain = True, in_vain + 1
                         async for pcm in _exchange(talk, said):
+                            in_vain = 0
                             yield pcm
                     break
                 except Refused:
                     raise
                 except ConnectionFailed:
-                    if not live or said.closed:
+                    if not (live and begun) or said.closed or in_vain == MOST_IN_VAIN:
                         raise
                     self.reconnects += 1
             await pumping
@@ -240,22 +244,10 @@ class Client:
                 close_timeout=2,
                 max_size=MOST_BYTES,
             )
-        except InvalidStatus as error:
-            status = error.response.status_code
-            kind = _Hopeless if status < 500 and status != 429 else ConnectionFailed
-            raise kind(f"{place} answers, but refuses with HTTP {status}") from error
-        except ssl.SSLError as error:
-            raise _Hopeless(f"{place}: its certificate cannot be trusted ({error.reason or error})") from error
-        except (InvalidURI, ValueError) as error:
-            raise UsageError(f"{self.url!r} is no address of a server: {error}") from error
-        except TimeoutError as error:
-            raise ConnectionFailed(f"{place} does not answer; is the server running?") from error
-        except OSError as error:
-            raise ConnectionFailed(
-                f"{place} cannot be reached ({error.strerror or error}); is the server running?"
-            ) from error
-        except (InvalidHandshake, WebSocketException, EOFError) as error:
-            raise _Hopeless(f"{place} answers, but is no sottovoce server") from error
+        except FAILURES as error:
+            failure = explain(error, place)
+            kinds: dict[str, type[SottovoceError]] = {"passing": ConnectionFailed, "address": UsageError}
+            raise kinds.get(failure.kind, _Hopeless)(failure.message) from error
 
 
 class _Hopeless(ConnectionFailed):

@@ -6,15 +6,14 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
 
 from sottovoce.stream.descriptor import Descriptor
 from sottovoce.stream.frames import Frame, Pcm
 from sottovoce.stream.pipeline import Settings, Sink
 
-from .audio_in import AudioInput
-from .audio_out import AudioOutput, audio_output, check_output
+from .audio_out import check_output
 from .devices import choose, list_devices
+from .file_ends import FileEnds
 from .microphone import listen
 from .quiet import quiet_libraries
 from .sound_files import Watch, progress, spoken
@@ -58,27 +57,23 @@ def check_ends(options: EndOptions) -> None:
             choose(devices, options.output_device, "output")
 
 
-class Ends:
-    """Opens on ``__enter__``; an output file appears on ``__exit__``, whole, or not at all if that has an error.
+class Ends(FileEnds):
+    """Files and devices.
 
     Attributes:
-        sound: the file that is read, if one is.
         card: the sound card, if one is needed; it runs from `start` on.
         speaker: if there is one, from `start` on.
     """
 
     def __init__(self, options: EndOptions, descriptor: Descriptor, settings: Settings) -> None:
         """Find the devices. Raises DeviceError."""
-        self.sound: AudioInput | None = None
+        super().__init__(options.input, options.output, descriptor.rate_hz)
         self.card: SoundCard | None = None
         self.speaker: Speaker | None = None
         self._options = options
-        self._rate_hz = descriptor.rate_hz
         # A packet's frames come together, and behind a lost one what waited for its repair.
         self._burst_ms = descriptor.frame_ms * settings.frames_per_packet * (1 + settings.redundancy)
-        self._output: AudioOutput | None = None
         self._watch: Watch = _nobody
-        self._stack = ExitStack()
         if options.input is None or options.output is None:
             self.card = SoundCard(
                 descriptor.rate_hz,
@@ -129,22 +124,10 @@ class Ends:
         assert self.card.capture is not None
         return listen(self.card, self.card.capture, self._rate_hz, ended)
 
-    def __enter__(self) -> Ends:
-        options = self._options
-        with ExitStack() as opened:
-            if options.input is not None:
-                self.sound = opened.enter_context(AudioInput(options.input, self._rate_hz))
-            if options.output is not None:
-                self._output = opened.enter_context(audio_output(options.output, self._rate_hz))
-            if self.sound and self._output:
-                self._watch = opened.enter_context(progress("loopback", self.sound.duration_s))
-            self._stack = opened.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self._stack.__exit__(kind, error, trace)
+    def _open(self, opened: ExitStack) -> None:
+        super()._open(opened)
+        if self.sound and self._output:
+            self._watch = opened.enter_context(progress("loopback", self.sound.duration_s))
 
 
 def _nobody(seconds: float) -> None:

@@ -32,13 +32,15 @@ def hear() -> None:
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """``asyncio.run``, but a signal cancels ``main``: an exception would tear a task out of the middle of its work.
+    """``asyncio.run`` on `event_loop`, but a signal cancels ``main``: an exception would tear a task out of its work.
 
     Raises:
         Ended: by a signal, after `hear`.
         KeyboardInterrupt: by Ctrl-C.
     """
     import asyncio  # slow: not before Ctrl-C is heard
+
+    from .event_loop import new_event_loop
 
     global _cancel
     ended: list[int] = []
@@ -62,7 +64,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
     _cancel = cancel
     try:
-        result = asyncio.run(until_a_signal())
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            result = runner.run(until_a_signal())
     except BaseException:  # cancelled, or what went wrong because of that: a terminal that is closed cannot be drawn on
         if not ended:
             raise

@@ -13,7 +13,7 @@ from sottovoce.stream.messages import ServerMessage
 from sottovoce.stream.server_messages import SegmentEnd, SegmentStart
 from sottovoce.stream.session_events import TextArrived
 
-from .client import Client
+from .client import MOST_IN_VAIN, Client
 from .talk import Heard, Refused, Talk
 from .unheard import Unheard
 
@@ -22,8 +22,6 @@ _NEWS_S = 5.0
 """Where nothing is spoken any more and no news comes for so long, what waits can only be text in which nothing can be said."""
 MENDING_S = 30.0
 """How long to try to come back, where it has worked before: a server that starts again has models to load."""
-MOST_IN_VAIN = 3
-"""Connections in a row that break before a single passage is heard to its end."""
 
 
 class Narration:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
 
 from sottovoce.stream.clock import Clock, monotonic
 from sottovoce.stream.descriptor import Descriptor
 from sottovoce.stream.frames import Frame, Pcm
 from sottovoce.stream.pipeline import Source
 
-from .audio_in import AudioInput
-from .audio_out import AudioOutput, audio_output, check_output
+from .audio_out import AudioOutput, check_output
 from .devices import choose, list_devices
+from .file_ends import FileEnds
 from .microphone import listen
 from .quiet import quiet_libraries
 from .sound_files import spoken
@@ -54,23 +52,20 @@ class RoomEndOptions:
         return self.input is None and not self.silent
 
 
-class RoomEnds:
-    """Opens on ``__enter__``; an output file appears on ``__exit__``, whole, or not at all if that has an error.
+class RoomEnds(FileEnds):
+    """Files and devices.
 
     Attributes:
-        sound: the file that is read, if one is.
         card: the sound card, if one is needed.
     """
 
     def __init__(self, options: RoomEndOptions, descriptor: Descriptor, clock: Clock = monotonic) -> None:
         """Find the devices. Raises DeviceError; AudioFileError: the output's ending names no format."""
-        self.sound: AudioInput | None = None
+        super().__init__(options.input, options.output, descriptor.rate_hz)
         self.card: SoundCard | None = None
         self._options = options
         self._descriptor = descriptor
         self._clock = clock
-        self._output: AudioOutput | None = None
-        self._stack = ExitStack()
         if options.output is not None:
             check_output(options.output)
         if options.hears_microphone or options.output is None:
@@ -100,20 +95,6 @@ class RoomEnds:
         assert self.card is not None
         assert self.card.playback is not None
         return source, CardPlayer(self.card, self._descriptor, self._clock)
-
-    def __enter__(self) -> RoomEnds:
-        with ExitStack() as opened:
-            if self._options.input is not None:
-                self.sound = opened.enter_context(AudioInput(self._options.input, self._descriptor.rate_hz))
-            if self._options.output is not None:
-                self._output = opened.enter_context(audio_output(self._options.output, self._descriptor.rate_hz))
-            self._stack = opened.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self._stack.__exit__(kind, error, trace)
 
 
 def check_devices(options: RoomEndOptions) -> None:

@@ -11,11 +11,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from . import schema
 from .errors import ConnectionFailed, ProtocolError, RoomRefused
+from .failures import FAILURES, explain
 from .room_relay import Relayed, read_down
 from .room_transport import KEEP_ALIVE_S, MOST_PAYLOAD_BYTES, Connection, RoomMessage, Slot, hold_little
 from .rooms import PATH, ROOM_PROTOCOL, Join, Joined
@@ -89,24 +90,10 @@ class WsRoom:
                 ping_timeout=KEEP_ALIVE_S,
                 max_size=2 * MOST_PAYLOAD_BYTES,
             )
-        except InvalidStatus as error:
-            status = error.response.status_code
-            kind = RoomRefused if status < 500 and status != 429 else ConnectionFailed
-            raise kind(f"{server.url} answers, but refuses with HTTP {status}") from error
-        except ssl.SSLError as error:
-            raise RoomRefused(
-                f"{server.url}: its certificate cannot be trusted ({error.reason or error}); see --ca"
-            ) from error
-        except (InvalidURI, ValueError) as error:
-            raise RoomRefused(f"{server.url} is no address of a server: {error}") from error
-        except TimeoutError as error:
-            raise ConnectionFailed(f"{server.url} does not answer; is the server running?") from error
-        except OSError as error:
-            raise ConnectionFailed(
-                f"{server.url} cannot be reached ({error.strerror or error}); is the server running?"
-            ) from error
-        except (InvalidHandshake, WebSocketException, EOFError) as error:
-            raise ConnectionFailed(f"{server.url} answers, but is no sottovoce server") from error
+        except FAILURES as error:
+            failure = explain(error, server.url, untrusted="; see --ca")
+            passing = failure.kind in ("passing", "strange")  # a server that ends looks strange, and may come back
+            raise (ConnectionFailed if passing else RoomRefused)(failure.message) from error
         hold_little(connection.transport)
         return connection
 

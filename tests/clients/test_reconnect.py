@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from sottovoce.clients.client import Client
-from sottovoce.clients.narration import MENDING_S, MOST_IN_VAIN, Narration
+from sottovoce.clients.client import MOST_IN_VAIN, Client
+from sottovoce.clients.narration import MENDING_S, Narration
+from sottovoce.clients.talk import Talk
 from sottovoce.clients.unheard import Unheard
 from sottovoce.models.config import TINY
 from sottovoce.stream.client_messages import Format, Start
@@ -268,6 +269,35 @@ def test_live_sound_goes_on_when_its_server_is_back() -> None:
                     died = True
                     await server.die()
             assert (client.reconnects, len(time.slept_s)) == (1, 1)
+
+    asyncio.run(main())
+
+
+def test_live_sound_does_not_go_on_where_every_line_breaks_at_once() -> None:
+    """A server that takes whoever comes, and dies before it gives anything back."""
+
+    async def main() -> None:
+        async with mortal(speaks=False) as server:
+            time, lines = Time(lambda pauses: server.rise()), 0
+
+            class Impatient(Client):
+                @asynccontextmanager
+                async def talk(self, start: Start, plays_itself: bool = False) -> AsyncIterator[Talk]:
+                    nonlocal lines
+                    async with super().talk(start, plays_itself) as talk:
+                        lines += 1
+                        await server.die()
+                        yield talk
+
+            async def source() -> AsyncIterator[Pcm]:
+                while True:
+                    yield tone(N)
+                    await asyncio.sleep(0.002)
+
+            client = Impatient(f"ws://{server.place}", clock=time, sleep=time.sleep)
+            with pytest.raises(ConnectionFailed, match="went away"):
+                await anext(client.loopback(source(), live=True))
+            assert (lines, client.reconnects) == (MOST_IN_VAIN, MOST_IN_VAIN - 1)
 
     asyncio.run(main())
 
