@@ -1,7 +1,7 @@
 """A sender gives way when its link does not keep up, and comes back slowly. Sans I/O: times come in.
 
-First the finest codebooks go, one by one, then packets grow, as fewer headers are what a narrow link gains most from. The second book
-goes last of all: with one alone words are lost that no header is worth.
+First the finest codebooks go, one by one, then packets grow, as fewer headers are what a narrow link gains most from. The
+second book goes last of all: with one alone words are lost that no header is worth.
 """
 
 from __future__ import annotations
