@@ -1,7 +1,7 @@
 """A sender gives way when its link does not keep up, and comes back slowly. Sans I/O: times come in.
 
-First the finest codebooks go, one by one, then packets grow, as fewer headers are what a narrow link gains most from. The
-second book goes last of all: with one alone words are lost that no header is worth.
+First the finest codebooks go, one by one, then packets grow, as fewer headers are what a narrow link gains most from. Two books
+stay: with one alone most words are lost.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from .profiles import Profile
 from .room_messages import Report
 
 LEAST_BOOKS = 2
-"""While packets can still grow."""
 MOST_FRAMES = 50
 """In a packet: two seconds of ``base``."""
 STRAINED_LOSS = 0.05
@@ -47,7 +46,6 @@ class Adaptation:
         while frames < MOST_FRAMES:
             frames = min(2 * frames, MOST_FRAMES)
             self._ladder.append((least, frames))
-        self._ladder += [(n, frames) for n in range(least - 1, 0, -1)]
         self._at = 0
         self._stepped_s = self._strained_s = self._heard_s = -float("inf")
         self._loss = 0.0  # of late
