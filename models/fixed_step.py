@@ -58,7 +58,7 @@ class FixedStep:
         device = resident.states[0].device
         pinned = device.type == "cuda"
         self._there = tree_map(lambda part: part.repeat(size, *[1] * (part.dim() - 1)), x)
-        self._here = tree_map(lambda part: _here(part, pinned), self._there)  # nobody's rows keep the example
+        self._here = tree_map(lambda part: _here(part, pinned), self._there)  # nobody's rows keep what was there before
         self._rows_here = torch.full((size,), resident.nobody, pin_memory=pinned)
         self._rows_there = self._rows_here.to(device)
         self._nobody, self._size = resident.nobody, size

@@ -25,17 +25,19 @@ class StepTimes:
     """How long steps take, by kind and number of rows."""
 
     def __init__(self) -> None:
-        self._recent: dict[tuple[Kind, int], deque[float]] = {}
+        self._recent: dict[tuple[Kind, int], deque[tuple[float, int]]] = {}
+        self._usual: dict[Kind, dict[int, tuple[int, float]]] = {}
         self._known: dict[Kind, tuple[tuple[int, float], ...]] = {}  # rows and seconds, fewest rows first
 
     def add(self, kind: Kind, rows: int, seconds: float) -> None:
-        """A step was taken. Sizes between two powers of two count as the larger one."""
+        """A step was taken. Of those between two powers of two the middle one, by time, stands for all, with its own rows."""
         size = 1 << (rows - 1).bit_length()
         recent = self._recent.setdefault((kind, size), deque(maxlen=_RECENT))
-        recent.append(seconds)
-        usual = sorted(recent)[int(_QUANTILE * (len(recent) - 1))]
-        # replaced as a whole: others read it in another thread
-        self._known[kind] = tuple(sorted({**dict(self._known.get(kind, ())), size: usual}.items()))
+        recent.append((seconds, rows))
+        usual_s, usual_rows = sorted(recent)[int(_QUANTILE * (len(recent) - 1))]
+        usual = self._usual.setdefault(kind, {})
+        usual[size] = usual_rows, usual_s
+        self._known[kind] = tuple(sorted(usual.values()))  # replaced as a whole: others read it in another thread
 
     def seconds(self, kind: Kind, rows: int) -> float:
         """Of a step of ``rows``: between what is known, beyond it as what is known goes on; 0 where nothing is known."""
@@ -68,7 +70,7 @@ class Admission:
 
     def fits(self, sessions: Mapping[Kind, int]) -> bool:
         """Whether so many, that need each kind of work, are served in time. One always is let in: nobody else would suffer."""
-        return max(sessions.values()) <= 1 or self.busy(sessions) <= 1 - self._margin
+        return max(sessions.values(), default=0) <= 1 or self.busy(sessions) <= 1 - self._margin
 
     def busy(self, sessions: Mapping[Kind, int]) -> float:
         """The share of the engine's time that so many need, in batches of the size that is best."""

@@ -11,14 +11,14 @@ import asyncio
 import logging
 import random
 from asyncio import Task, TaskGroup
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from .admission import SPOKEN
 from .client_messages import Start, Update
 from .clock import Clock, monotonic
-from .engine import KINDS
+from .engine import KINDS, Kind
 from .errors import EngineStopped, NoSlot, PacketError, ProtocolError, SottovoceError, UsageError
 from .incoming import Incoming
 from .loop import EngineLoop
@@ -85,6 +85,13 @@ class Service:
         """What a client is told first; ``name`` is its session's."""
         audio = Audio(RATES_HZ, FORMATS)
         return Hello(name, audio, Codec.of(self.loop.descriptor), tuple(self.modes), self.voices, self.limits)
+
+
+def _kinds(start: Start) -> Sequence[Kind]:
+    """What each frame of the session asks of the engine."""
+    if start.mode == "speak":
+        return SPOKEN
+    return KINDS[2 * (start.in_.kind == "codes") : len(KINDS) - 2 * (start.out.kind == "codes")]
 
 
 class Call:
@@ -221,7 +228,7 @@ class Call:
         except ValueError as error:
             return await self._fail("bad_message", str(error))
         try:
-            row = self._service.loop.open(SPOKEN if start.mode == "speak" else KINDS)
+            row = self._service.loop.open(_kinds(start))
         except NoSlot as error:
             return await self._fail("no_slot", f"{error.reason}; try again", RETRY_MS)
         except EngineStopped as error:

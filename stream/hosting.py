@@ -197,7 +197,12 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
             # What is sent most takes the short way: uvicorn's is three times as long.
             self.transport.write(Frame(Opcode.BINARY, sound).serialize(mask=False))  # type: ignore[arg-type]
         else:
-            await super().send(message)
+            try:
+                await super().send(message)
+            except RuntimeError:  # it was closed while this waited, and uvicorn takes that for the application's fault
+                if not (self.close_sent or self.transport.is_closing()):
+                    raise
+                raise ClientDisconnected from None
 
     def _parse(self) -> None:
         """What there is, or a millisecond's worth; the rest as soon as the application has taken what was said."""

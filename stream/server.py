@@ -32,7 +32,7 @@ from .clock import Clock
 from .elevenlabs_contexts import MULTI, multi_stream_input
 from .elevenlabs_timestamps import TIMESTAMPS
 from .engine import Engine
-from .errors import EngineBusy, EngineStopped
+from .errors import EngineStopped
 from .guard import Guard, Rules
 from .hosting import Tls, host
 from .loop import EngineLoop, Session
@@ -100,10 +100,9 @@ async def warm_up(loop: EngineLoop, talks: bool = False) -> None:
     n, score = 1, None
     while n < 2 * loop.rows:
         with ExitStack() as stack:
-            try:
-                rows = [stack.enter_context(loop.open()) for _ in range(min(n, loop.rows))]
-            except EngineBusy:  # so many will never be there
-                return
+            rows = [
+                stack.enter_context(loop.open(())) for _ in range(min(n, loop.rows))
+            ]  # whoever needs nothing is let in
             if talks and score is None:
                 score = await rows[0].talk("read", Reading("ə", Manner()), 0.0)
             for _ in range(_WARM_FRAMES):
@@ -188,7 +187,7 @@ class _Handshake:
             return
         try:
             await websocket.accept(ours)
-        except WebSocketDisconnect:
+        except (OSError, WebSocketDisconnect):
             return
         await self._converse(_Socket(receive, send))
 

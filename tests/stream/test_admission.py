@@ -47,8 +47,9 @@ def test_times_are_those_of_the_steps_between_and_beyond_them() -> None:
     times.add("mel", 4, 0.016)
     assert times.seconds("mel", 3) == pytest.approx(0.014)
     assert times.seconds("mel", 8) == pytest.approx(0.024)
-    times.add("mel", 3, 0.012)  # counts as four
-    assert times.seconds("mel", 4) == 0.012
+    times.add("mel", 3, 0.012)  # of the same kind as four, but three it was
+    assert times.seconds("mel", 3) == 0.012
+    assert times.seconds("mel", 4) == pytest.approx(0.013)
     for _ in range(100):
         times.add("mel", 4, 0.002)
     assert times.seconds("mel", 4) == 0.002  # what was long ago is forgotten
@@ -173,3 +174,17 @@ def test_warming_up_steps_every_size_of_batch() -> None:
 
     asyncio.run(main())
     assert {(kind, n) for kind, n in engine.steps} == {(kind, n) for kind in KINDS for n in (1, 2, 4, 5)}
+
+
+@pytest.mark.parametrize("sizes", [(5,), (5, 6, 7, 8), (3, 4, 5, 6), (9,)])
+def test_batches_of_any_size_are_taken_for_what_they_are(sizes: tuple[int, ...]) -> None:
+    def step_s(rows: int) -> float:
+        return 0.000_05 + 0.001 * rows
+
+    found = Admission(FRAME_S)
+    for i in range(64):
+        for kind in KINDS:
+            found.times.add(kind, 1, step_s(1))
+            found.times.add(kind, sizes[i % len(sizes)], step_s(sizes[i % len(sizes)]))
+    admitted = next(n for n in range(1, 100) if not found.fits(loopbacks(n + 1)))
+    assert 4 * step_s(admitted) <= FRAME_S
