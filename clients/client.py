@@ -17,7 +17,6 @@ line that says why.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -37,12 +36,11 @@ from sottovoce.stream.frames import Pcm
 from sottovoce.stream.server_messages import PROTOCOL, Hello
 from sottovoce.stream.wire import MOST_BYTES
 
+from .backoff import Backoff
 from .talk import Refused, Talk, begin, greeting
 
 T = TypeVar("T")
 
-_FIRST_PAUSE_S = 0.25
-_LONGEST_PAUSE_S = 5.0
 _OPEN_S = 5.0
 """What a handshake may take."""
 MOST_IN_VAIN = 3
@@ -77,8 +75,18 @@ class Client:
         return await self._patiently(attempt)
 
     @asynccontextmanager
-    async def talk(self, start: Start, plays_itself: bool = False) -> AsyncIterator[Talk]:
-        """A session; see `Talk`. Raises ConnectionFailed, ProtocolError, UsageError."""
+    async def talk(
+        self, start: Start, plays_itself: bool = False, backoff: Backoff | None = None
+    ) -> AsyncIterator[Talk]:
+        """A session; see `Talk`.
+
+        Args:
+            start, plays_itself: as `Talk` has them.
+            backoff: where it takes the place of a line that broke: its next pause is waited for first.
+
+        Raises:
+            ConnectionFailed, ProtocolError, UsageError.
+        """
 
         async def attempt() -> tuple[ClientConnection, Talk]:
             socket = await self._connect()
@@ -88,10 +96,13 @@ class Client:
                 await socket.close()
                 raise
 
-        socket, talk = await self._patiently(attempt)
+        socket, talk = await self._patiently(attempt, backoff)
+        began_s = self.clock()
         try:
             yield talk
         finally:
+            if backoff is not None:
+                backoff.lasted(self.clock() - began_s)
             await socket.close()
 
     async def loopback(
@@ -112,8 +123,9 @@ class Client:
             source: blocks of sound, float32 [n] in [-1, 1].
             rate_hz: of both ends; None: the codec's.
             books, frames_per_packet, redundancy, loss, burst: as `sottovoce.stream.pipeline.Settings` has them.
-            live: late sound is dropped, and a line that breaks is mended, but not one that ever again breaks before anything
-                comes back; else every sample comes back, in line with its original, and a line that breaks is an error.
+            live: late sound is dropped, and a line that breaks is mended after a pause, longer each time until one holds, but
+                not one that ever again breaks before anything comes back; else every sample comes back, in line with its
+                original, and a line that breaks is an error.
 
         Raises:
             ConnectionFailed, ProtocolError, UsageError, and whatever ``source`` raises.
@@ -134,11 +146,12 @@ class Client:
         policy: Policy = "drop_oldest" if live else "wait"
         said: Channel[Pcm] = Channel(_WAITING_BLOCKS, policy, "said")
         pumping, in_vain = asyncio.create_task(_pump(source, said)), 0
+        backoff: Backoff | None = None
         try:
             while True:
                 begun = False
                 try:
-                    async with self.talk(start) as talk:
+                    async with self.talk(start, backoff=backoff) as talk:
                         begun, in_vain = True, in_vain + 1
                         async for pcm in _exchange(talk, said):
                             in_vain = 0
@@ -150,6 +163,7 @@ class Client:
                     if not (live and begun) or said.closed or in_vain == MOST_IN_VAIN:
                         raise
                     self.reconnects += 1
+                    backoff = backoff or Backoff()
             await pumping
         finally:
             pumping.cancel()
@@ -198,14 +212,18 @@ class Client:
                 with suppress(asyncio.CancelledError, Exception):
                     await writing
 
-    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Try until it works, it cannot work, or the patience is over."""
-        began_s, pause_s = self.clock(), _FIRST_PAUSE_S
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]], backoff: Backoff | None = None) -> T:
+        """Try until it works, it cannot work, or the patience is over; with a ``backoff`` not before its next pause."""
+        began_s = self.clock()
+        if backoff is None:
+            backoff = Backoff()
+        else:
+            await self.sleep(backoff.next_s())
         while True:
             try:
                 return await attempt()
             except ConnectionFailed as error:
-                wait_s = pause_s * random.uniform(0.75, 1.25)  # so that many clients do not come back at once
+                wait_s = backoff.next_s()
                 if isinstance(error, Refused):
                     if error.retry_ms is None:
                         raise
@@ -213,7 +231,6 @@ class Client:
                 if isinstance(error, _Hopeless) or self.clock() + wait_s > began_s + self.patience_s:
                     raise
             await self.sleep(wait_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[ClientConnection]:

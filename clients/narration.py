@@ -13,6 +13,7 @@ from sottovoce.stream.messages import ServerMessage
 from sottovoce.stream.server_messages import SegmentEnd, SegmentStart
 from sottovoce.stream.session_events import TextArrived
 
+from .backoff import Backoff
 from .client import MOST_IN_VAIN, Client
 from .talk import Heard, Refused, Talk
 from .unheard import Unheard
@@ -77,11 +78,12 @@ class Narration:
         said: Channel[TextArrived] = Channel(_WAITING_PIECES, "wait", "text")
         pumping = asyncio.create_task(self._pump(said), name="text")
         in_vain = 0
+        backoff: Backoff | None = None
         try:
             while True:
                 begun, heard_before = False, self._unheard.n_heard
                 try:
-                    async with self._client.talk(self._start) as talk:
+                    async with self._client.talk(self._start, backoff=backoff) as talk:
                         begun = True
                         async for piece in self._session(talk, said):
                             yield piece
@@ -94,6 +96,7 @@ class Narration:
                         raise
                     self._client.patience_s = max(self._client.patience_s, MENDING_S)
                     self.breaks += 1
+                    backoff = backoff or Backoff()
                     self.earlier_ms, self._heard_ms = self.earlier_ms + self._heard_ms, 0.0
             await pumping  # what was wrong with the text is told when what there was of it was heard
         finally:

@@ -10,6 +10,8 @@ const MOST_WAITING_MS = 400;
 const PING_MS = 2000;
 /** How long to try to reach the server. */
 const PATIENCE_MS = 120_000;
+/** A line that was there for so long was a success: who lets everybody in and hangs up is asked ever more rarely. */
+const LONG_LINE_MS = 2000;
 /** How long the server may take to say its last. */
 const GOODBYE_MS = 10_000;
 /** The line, where the server's silence is all that is known. */
@@ -44,6 +46,7 @@ export class Conversation {
   /** @type {Link | null} */
   #link = null;
   #backoff = new Backoff();
+  #beganAt = 0;
   /** Counts generations over all connections. */
   #turn = 0;
   #reports = 0;
@@ -221,8 +224,7 @@ export class Conversation {
   }
 
   #began() {
-    this.#backoff.reset();
-    this.#failingSince = 0;
+    this.#beganAt = performance.now();
     clearInterval(this.#pinging);
     const ping = () => {
       this.#session.ping(performance.now());
@@ -264,6 +266,10 @@ export class Conversation {
       return;
     }
     const now = performance.now();
+    if (wasOpen && now - this.#beganAt >= LONG_LINE_MS) {
+      this.#backoff.reset();
+      this.#failingSince = 0;
+    }
     this.#failingSince ||= now;
     if (now - this.#failingSince > PATIENCE_MS) {
       void this.#finish(`${line} Start again when it is back.`, "gone");

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from sottovoce.clients.backoff import FIRST_PAUSE_S, LONG_LINE_S, LONGEST_PAUSE_S, SPREAD, Backoff
 from sottovoce.clients.client import MOST_IN_VAIN, Client
 from sottovoce.clients.narration import MENDING_S, Narration
 from sottovoce.clients.talk import Talk
@@ -30,6 +31,7 @@ from sottovoce.stream.speakers import Speakers
 from support import program, tiny_talk
 from support.conversation import N, tone
 from support.program import refused
+from support.same import STEP_16_BITS, assert_same
 from support.served import NO_TOKEN, served
 from support.serving import health, until_free
 from support.speaking import READERS
@@ -141,15 +143,17 @@ def test_a_text_goes_on_with_the_passage_that_broke_off() -> None:
                     await server.die()
                     await server.rise()
 
-            (first, second), (before, after), narration = await narrated(server, TEXT, at=die_in_the_second)
+            (first, second), (before, after), narration = await narrated(
+                server, TEXT, time=Time(), at=die_in_the_second
+            )
             assert narration.breaks == 1
             assert narration.earlier_ms == pytest.approx(1000 * len(before) / RATE_HZ)
             assert "".join(whole) == TEXT
             assert first == whole[: len(first)]
             assert second == whole[1:]  # the second one again, from its beginning
             _, (rest,), _ = await narrated(server, TEXT.removeprefix(whole[0]))
-            np.testing.assert_array_equal(after, rest)
-            np.testing.assert_array_equal(before, in_one_go[: len(before)])
+            assert_same(after, rest, STEP_16_BITS)
+            assert_same(before, in_one_go[: len(before)], STEP_16_BITS)
 
     asyncio.run(main())
 
@@ -192,7 +196,7 @@ def test_a_server_that_never_comes_back_is_told() -> None:
 def test_a_passage_that_no_server_survives_ends_it() -> None:
     async def main() -> None:
         async with mortal(speaks=True) as server:
-            deaths = 0
+            time, deaths = Time(), 0
 
             async def die_again(breaks: int, begun: int) -> None:
                 nonlocal deaths
@@ -202,8 +206,9 @@ def test_a_passage_that_no_server_survives_ends_it() -> None:
                     await server.rise()
 
             with pytest.raises(ConnectionFailed, match="went away"):
-                await narrated(server, TEXT, at=die_again)
+                await narrated(server, TEXT, time=time, at=die_again)
             assert deaths == MOST_IN_VAIN
+            assert_doubled(time.slept_s, *range(MOST_IN_VAIN - 1))
 
     asyncio.run(main())
 
@@ -273,31 +278,83 @@ def test_live_sound_goes_on_when_its_server_is_back() -> None:
     asyncio.run(main())
 
 
-def test_live_sound_does_not_go_on_where_every_line_breaks_at_once() -> None:
-    """A server that takes whoever comes, and dies before it gives anything back."""
+class Observed(Client):
+    """``line`` gets every session as it begins."""
+
+    line: Callable[[Talk], Awaitable[None]]
+
+    @asynccontextmanager
+    async def talk(
+        self, start: Start, plays_itself: bool = False, backoff: Backoff | None = None
+    ) -> AsyncIterator[Talk]:
+        async with super().talk(start, plays_itself, backoff) as talk:
+            await self.line(talk)
+            yield talk
+
+
+async def talking() -> AsyncIterator[Pcm]:
+    while True:
+        yield tone(N)
+        await asyncio.sleep(0.002)
+
+
+def assert_doubled(pauses_s: list[float], *times: int) -> None:
+    """Each pause is the first one doubled so often, give or take what keeps clients apart."""
+    due_s = np.minimum(FIRST_PAUSE_S * 2.0 ** np.array(times), LONGEST_PAUSE_S)
+    np.testing.assert_allclose(pauses_s, due_s, rtol=SPREAD)
+
+
+@pytest.mark.parametrize("dies", [True, False], ids=["who dies", "who hangs up"])
+def test_live_sound_does_not_go_on_where_every_line_breaks_at_once(dies: bool) -> None:
+    """A server that takes whoever comes, and is gone, or breaks the line, before it gives anything back."""
 
     async def main() -> None:
         async with mortal(speaks=False) as server:
-            time, lines = Time(lambda pauses: server.rise()), 0
+            lines = 0
 
-            class Impatient(Client):
-                @asynccontextmanager
-                async def talk(self, start: Start, plays_itself: bool = False) -> AsyncIterator[Talk]:
-                    nonlocal lines
-                    async with super().talk(start, plays_itself) as talk:
-                        lines += 1
-                        await server.die()
-                        yield talk
+            async def rise(pauses: int) -> None:
+                if dies:
+                    await server.rise()
 
-            async def source() -> AsyncIterator[Pcm]:
-                while True:
-                    yield tone(N)
-                    await asyncio.sleep(0.002)
+            async def fail(talk: Talk) -> None:
+                nonlocal lines
+                lines += 1
+                if dies:
+                    await server.die()
+                else:
+                    talk.abort()
 
-            client = Impatient(f"ws://{server.place}", clock=time, sleep=time.sleep)
+            time = Time(rise)
+            client = Observed(f"ws://{server.place}", clock=time, sleep=time.sleep)
+            client.line = fail
             with pytest.raises(ConnectionFailed, match="went away"):
-                await anext(client.loopback(source(), live=True))
+                await anext(client.loopback(talking(), live=True))
             assert (lines, client.reconnects) == (MOST_IN_VAIN, MOST_IN_VAIN - 1)
+            assert_doubled(time.slept_s, *range(MOST_IN_VAIN - 1))
+
+    asyncio.run(main())
+
+
+def test_a_server_whose_lines_soon_break_is_asked_ever_more_rarely_until_one_lasts() -> None:
+    async def main() -> None:
+        async with mortal(speaks=False) as server:
+            time, lines = Time(), list[Talk]()
+
+            async def begin(talk: Talk) -> None:
+                lines.append(talk)
+
+            client = Observed(f"ws://{server.place}", clock=time, sleep=time.sleep)
+            client.line, broken = begin, 0
+            async for _ in client.loopback(talking(), live=True):
+                if broken < len(lines):
+                    broken += 1
+                    if broken == 8:
+                        time.now_s += LONG_LINE_S
+                    elif broken == 10:
+                        break
+                    lines[-1].abort()
+            assert_doubled(time.slept_s, 0, 1, 2, 3, 4, 5, 5, 0, 1)
+            assert client.reconnects == 9
 
     asyncio.run(main())
 

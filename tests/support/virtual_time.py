@@ -62,6 +62,12 @@ def now_s() -> float:
     return asyncio.get_running_loop().time()
 
 
+def spend(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    """What another thread does, for which time stands still, takes ``seconds`` of it after all."""
+    assert isinstance(loop, VirtualTimeLoop)
+    loop._jumping.now_s += seconds
+
+
 def hold_for(busy: Callable[[], bool]) -> None:
     """In a coroutine under `run`: time stands still while ``busy()``."""
     loop = asyncio.get_running_loop()
