@@ -30,7 +30,7 @@ from .pipeline import first_error
 from .samples import RATES_HZ
 from .schema import Length, Range
 from .session_events import TextArrived
-from .sound_stream import CONTENT_TYPES, SoundStream
+from .sound_stream import CONTENT_TYPES, MP3_KBPS, SoundStream, mp3_kbps
 from .speakers import Speakers, counted_row
 from .spoken_answer import Asked, SpokenAnswer, read_json
 from .talk_work import FASTEST, SLOWEST, Manner
@@ -48,7 +48,8 @@ MOST_CHARS = 10_000
 MOST_SEED = 4_294_967_295
 _WAITING = 1024
 """Pieces of text."""
-_FORM = re.compile(r"(pcm|wav)_(\d{4,6})")
+_FORM = re.compile(r"(?:(pcm|wav|ulaw|alaw)_(\d{4,6})|(mp3)_(\d{4,5})_(\d{1,3}))")
+_DEFAULT_FORM = "mp3_44100_128"
 _CLOSE_CODES = {"internal": 1011, "no_slot": 1013}
 
 
@@ -87,14 +88,30 @@ def manner(speakers: Speakers, voice: str, settings: VoiceSettings | None, seed:
     return Manner(number, speed, seed=int(seed or 0))
 
 
-def output_format(name: str | None, forms: tuple[str, ...]) -> tuple[str, int]:
-    """One of ``forms``, and a rate. Raises UsageError: it is not to be had here."""
-    found = _FORM.fullmatch(name or "")
-    if found is None or found[1] not in forms or int(found[2]) not in RATES_HZ:
-        wanted = "mp3, the default," if name is None else "this output_format"
-        ours = " or ".join(f"{form}_24000" for form in forms)
-        raise UsageError(f"{wanted} is not to be had here; ask for output_format {ours}, or another rate")
-    return found[1], int(found[2])
+@dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """What sound is asked for as."""
+
+    form: str
+    "A key of `CONTENT_TYPES`."
+    rate_hz: int
+    kbps: int = MP3_KBPS
+
+    def stream(self, in_hz: int) -> SoundStream:
+        """A new one."""
+        return SoundStream(self.form, in_hz, self.rate_hz, self.kbps)
+
+
+def output_format(name: str | None) -> OutputFormat:
+    """``output_format``. Raises UsageError: it is not to be had here."""
+    found = _FORM.fullmatch(_DEFAULT_FORM if name is None else name)
+    if found is not None and found[3] and int(found[5]) in mp3_kbps(int(found[4])):
+        return OutputFormat("mp3", int(found[4]), int(found[5]))
+    if found is not None and found[1] and int(found[2]) in RATES_HZ:
+        return OutputFormat(found[1], int(found[2]))
+    raise UsageError(
+        f"this output_format is not to be had here; ask for {_DEFAULT_FORM}, pcm_24000, wav_24000, ulaw_8000, or another rate"
+    )
 
 
 # ---- HTTP ------------------------------------------------------------------------------------------------------
@@ -113,19 +130,19 @@ async def stream(request: Request, service: Service, speakers: Speakers, timed: 
         asked = schema.read(_Asked, values, "request")
         seed = query.get("seed") if asked.seed is None else str(asked.seed)
         how = manner(speakers, request.path_params["voice"], asked.voice_settings, seed)
-        form, rate_hz = output_format(query.get("output_format"), ("pcm",) if timed else ("pcm", "wav"))
+        wanted = output_format(query.get("output_format"))
     except ClientDisconnect:
         return Response(status_code=400)  # to nobody
     except ProtocolError as error:
         return refuse(413 if error.code == "overrun" else 400, "invalid_value", str(error))
     except UsageError as error:
         return refuse(400, "invalid_value", str(error))
+    sound = wanted.stream(service.loop.descriptor.rate_hz)
     if timed:
-        times = TimedSound(service.loop.descriptor.rate_hz, rate_hz)
+        times = TimedSound(service.loop.descriptor.rate_hz, sound)
         lines = Asked(asked.text, how, elevenlabs_timestamps.CONTENT_TYPE, TimedLines(times), times.told)
         return SpokenAnswer(service, speakers, lines, refuse)
-    sound = SoundStream(form, service.loop.descriptor.rate_hz, rate_hz)
-    return SpokenAnswer(service, speakers, Asked(asked.text, how, CONTENT_TYPES[form], Plain(sound)), refuse)
+    return SpokenAnswer(service, speakers, Asked(asked.text, how, CONTENT_TYPES[wanted.form], Plain(sound)), refuse)
 
 
 def spoken(piece: Piece) -> dict[str, object]:
@@ -160,11 +177,12 @@ class _Conversation:
         query, service = self._websocket.query_params, self._service
         voice = self._websocket.path_params["voice"]
         manner(self._speakers, voice, None, query.get("seed"))
-        _, rate_hz = output_format(query.get("output_format"), ("pcm",))
+        wanted = output_format(query.get("output_format"))
         idle_s = patience_s(query.get("inactivity_timeout"))
         first = await self._receive(idle_s)
         how = manner(self._speakers, voice, first.voice_settings, query.get("seed"))
-        sound = TimedSound(service.loop.descriptor.rate_hz, rate_hz)
+        codec_hz = service.loop.descriptor.rate_hz
+        sound = TimedSound(codec_hz, wanted.stream(codec_hz))
 
         async def sink(frame: Frame[Pcm]) -> None:
             await self._tell(await sound.push(frame))

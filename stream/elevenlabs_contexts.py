@@ -121,7 +121,7 @@ class _Connection:
         self._line = line
         self._service = service
         self._speakers = speakers
-        self._rate_hz = 0
+        self._form = output_format(None)
         self._contexts: dict[str | None, _Context] = {}  # those that take text
         self._speaking: dict[_Context, Task[None]] = {}
         self._freed = asyncio.Event()  # a row of ours
@@ -130,7 +130,7 @@ class _Connection:
         """To its end. Raises what the client did wrong, or what failed; WebSocketDisconnect: the client is gone."""
         query, voice = self._websocket.query_params, self._websocket.path_params["voice"]
         manner(self._speakers, voice, None, query.get("seed"))
-        _, self._rate_hz = output_format(query.get("output_format"), ("pcm",))
+        self._form = output_format(query.get("output_format"))
         idle_s = patience_s(query.get("inactivity_timeout"))
         async with first_error(), TaskGroup() as tasks:
             await self._listen(tasks, idle_s)
@@ -220,7 +220,8 @@ class _Connection:
         await context.begun.wait()
         if not context.has_words:
             return
-        service, sound = self._service, TimedSound(self._service.loop.descriptor.rate_hz, self._rate_hz)
+        service, codec_hz = self._service, self._service.loop.descriptor.rate_hz
+        sound = TimedSound(codec_hz, self._form.stream(codec_hz))
 
         async def sink(frame: Frame[Pcm]) -> None:
             if piece := await sound.push(frame):

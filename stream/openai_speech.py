@@ -28,6 +28,7 @@ from .talk_work import FASTEST, SLOWEST, Manner
 PATH = "/v1/audio/speech"
 RATE_HZ = 24_000
 """Of all formats; for pcm OpenAI promises it."""
+FORMATS = ("mp3", "opus", "flac", "wav", "pcm")
 MOST_CHARS = 4096
 """As OpenAI has it."""
 STAND_INS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
@@ -78,9 +79,8 @@ async def speech(request: Request, service: Service, speakers: Speakers) -> Resp
     ours = model_name(service.loop.descriptor.preset)
     if asked.model not in (None, ours, *STAND_INS):
         return refuse(404, "model_not_found", f"the model that speaks here is {ours}", "model")
-    if asked.response_format not in CONTENT_TYPES:
-        wanted = "an answer in mp3, the default," if "response_format" not in values else "this response_format"
-        message = f"{wanted} is not to be had here; ask for response_format {', '.join(CONTENT_TYPES)}"
+    if asked.response_format not in FORMATS:
+        message = f"this response_format is not to be had here; ask for {', '.join(FORMATS)}"
         return refuse(400, "unsupported_format", message, "response_format")
     sound = SoundStream(asked.response_format, service.loop.descriptor.rate_hz, RATE_HZ)
     sse = asked.stream_format == "sse"

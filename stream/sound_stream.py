@@ -1,7 +1,7 @@
 """Sound as the bytes of a file that is read while it is written: its length is not known when it begins.
 
-Opus and FLAC are libsndfile's, through soundfile, which the package needs anyway. A frame of Opus takes it milliseconds, in
-which an event loop has other things to do.
+All but the plain ones are libsndfile's, through soundfile, which the package needs anyway. A frame of Opus takes it
+milliseconds, in which an event loop has other things to do.
 """
 
 from __future__ import annotations
@@ -18,13 +18,36 @@ from .frames import Pcm
 from .resample import Resampler
 from .samples import to_bytes
 
-CONTENT_TYPES = {"pcm": "audio/pcm", "wav": "audio/wav", "flac": "audio/flac", "opus": "audio/ogg"}
+CONTENT_TYPES = {
+    "mp3": "audio/mpeg",
+    "opus": "audio/ogg",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+    "pcm": "audio/pcm",
+    "ulaw": "audio/basic",
+    "alaw": "audio/x-alaw-basic",
+}
 """What there is, and what HTTP calls it."""
+MP3_KBPS = 96
+"""Where nobody says another."""
 PAGE_MS = 80.0
 """How much sound one page of Ogg holds: what a listener to Opus waits for."""
-_CODED = {"flac": ("FLAC", "PCM_16"), "opus": ("OGG", "OPUS")}
+_CODED = {
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "opus": ("OGG", "OPUS"),
+    "flac": ("FLAC", "PCM_16"),
+    "ulaw": ("RAW", "ULAW"),
+    "alaw": ("RAW", "ALAW"),
+}
+_MP3_KBPS = (
+    ((32_000, 44_100, 48_000), range(32, 321)),
+    ((16_000, 22_050, 24_000), range(8, 161)),
+    ((8_000, 11_025, 12_000), range(8, 65)),
+)
+"""Rates of the three generations of MPEG, and what each takes."""
 _SET_OGG_PAGE_LATENCY_MS = 0x1302  # libsndfile's SFC_SET_OGG_PAGE_LATENCY_MS
 _UNKNOWN = 0xFFFFFFFF
+_MP3_SYNC, _MP3_HEADER_BYTES = 0xFF, 4
 
 
 class _File(Protocol):
@@ -36,11 +59,11 @@ class _File(Protocol):
 class SoundStream:
     """Sound in at one rate, bytes of a file out at another. What takes time is done in a thread, in order."""
 
-    def __init__(self, form: str, in_hz: int, out_hz: int) -> None:
-        """``form`` is a key of `CONTENT_TYPES`. Raises ValueError: soxr cannot convert between the rates."""
+    def __init__(self, form: str, in_hz: int, out_hz: int, kbps: int = MP3_KBPS) -> None:
+        """``form`` is a key of `CONTENT_TYPES`; ``kbps``: of mp3. Raises ValueError: soxr cannot convert between the rates."""
         self._resampler = Resampler(in_hz, out_hz, "live")
         self._in_thread = form in _CODED
-        self._file: _File = _Coded(*_CODED[form], out_hz) if form in _CODED else _Plain(form, out_hz)
+        self._file: _File = _Coded(*_CODED[form], out_hz, kbps) if form in _CODED else _Plain(form, out_hz)
 
     async def push(self, pcm: Pcm) -> bytes:
         """The bytes that follow, for float32 [n] more of sound; often none. Await it before anything else is pushed."""
@@ -81,20 +104,45 @@ class _Plain:
 class _Coded:
     """A file of libsndfile's, taken from its hands as it grows."""
 
-    def __init__(self, form: str, coding: str, rate_hz: int) -> None:
+    def __init__(self, form: str, coding: str, rate_hz: int, kbps: int) -> None:
         self._tape = _Tape()
-        self._file = soundfile.SoundFile(self._tape, "w", rate_hz, 1, coding, format=form)
+        self._begins = form == "MP3"
+        how = {"bitrate_mode": "CONSTANT", "compression_level": _compression(rate_hz, kbps)} if form == "MP3" else {}
+        self._file = soundfile.SoundFile(self._tape, "w", rate_hz, 1, coding, format=form, **how)
         if form == "OGG":  # by default a page is a second long; soundfile has no public name for this
             page_ms = soundfile._ffi.new("double *", PAGE_MS)
             soundfile._snd.sf_command(self._file._file, _SET_OGG_PAGE_LATENCY_MS, page_ms, 8)
 
     def write(self, pcm: Pcm) -> bytes:
         self._file.write(np.clip(pcm, -1, 1))
-        return self._tape.take()
+        return self._taken()
 
     def close(self) -> bytes:
         self._file.close()
-        return self._tape.take()
+        return self._taken()
+
+    def _taken(self) -> bytes:
+        """An MP3 mostly begins with a frame of zeros behind a header, to be written over with a table of contents when all is
+        known: that would be heard as silence, so it stays here."""
+        data = self._tape.take()
+        if self._begins and data:
+            self._begins = False
+            after = data.find(_MP3_SYNC, _MP3_HEADER_BYTES)
+            first = data[:after] if after > 0 else data
+            if not any(first[_MP3_HEADER_BYTES:]):
+                return data[len(first) :]
+        return data
+
+
+def mp3_kbps(rate_hz: int) -> range:
+    """What an MP3 of this rate may take; nothing where there is none."""
+    return next((kbps for rates_hz, kbps in _MP3_KBPS if rate_hz in rates_hz), range(0))
+
+
+def _compression(rate_hz: int, kbps: int) -> float:
+    """libsndfile's name for ``kbps``: 0 is the most, 1 the least, which itself it refuses."""
+    allowed = mp3_kbps(rate_hz)
+    return min((allowed[-1] - kbps) / (allowed[-1] - allowed[0]), 0.9999)
 
 
 class _Tape(io.RawIOBase):

@@ -27,9 +27,9 @@ class Piece:
 class TimedSound:
     """One text's. `told` hears of a passage before its first frame is pushed."""
 
-    def __init__(self, in_hz: int, out_hz: int) -> None:
-        """From the codec's rate to 16-bit samples of another. Raises ValueError: soxr cannot convert between them."""
-        self._sound = SoundStream("pcm", in_hz, out_hz)
+    def __init__(self, in_hz: int, sound: SoundStream) -> None:
+        """``sound`` takes the codec's rate, ``in_hz``."""
+        self._sound = sound
         self._in_hz = in_hz
         self._passages: deque[PassageBegan] = deque()  # told, and not yet heard
         self._n_samples = 0

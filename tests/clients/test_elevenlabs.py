@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 import logging
 import random
@@ -10,7 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
 from elevenlabs import VoiceSettings
 from elevenlabs.client import ElevenLabs
 from elevenlabs.core.api_error import ApiError
@@ -30,11 +33,13 @@ from sottovoce.stream.server_messages import Limits
 from sottovoce.stream.speakers import Speakers
 from sottovoce.stream.talk import PassageBegan, WordTime
 from support import tiny_talk
+from support.same import assert_same
 from support.serving import health, until_free
 from support.speaking import READERS, speaking
 
 TOKEN = "s3cret-token"
 SHORT = "Oh, I see."
+LONG = "Oh, I see. " * 8
 PCM = "?output_format=pcm_24000"
 
 
@@ -62,12 +67,12 @@ def test_the_stock_client_hears_the_same_over_http_and_while_it_writes() -> None
         whole = b"".join(client.text_to_speech.stream(text="Oh, I see. ", **asked))
         assert len(whole) > 24_000 * 0.3
         spoken = client.text_to_speech.convert_realtime(text=written("Oh, I", " se", "e."), **asked)
-        assert b"".join(spoken) == whole
+        assert_same(b"".join(spoken), whole)
         fast = {**asked, "voice_settings": VoiceSettings(speed=2.0)}
         assert len(b"".join(client.text_to_speech.stream(text="Oh, I see. ", **fast))) < 0.8 * len(whole)
         other = b"".join(client.text_to_speech.stream(text="Oh, I see. ", seed=4294967295, **asked))
         assert other != whole
-        assert other == b"".join(client.text_to_speech.stream(text="Oh, I see. ", seed=4294967295, **asked))
+        assert_same(other, b"".join(client.text_to_speech.stream(text="Oh, I see. ", seed=4294967295, **asked)))
         low = b"".join(client.text_to_speech.stream(text="Oh, I see. ", voice_id="joe", output_format="pcm_16000"))
         assert len(low) == round(len(whole) / 2 * 16 / 24) * 2
         assert (
@@ -78,11 +83,53 @@ def test_the_stock_client_hears_the_same_over_http_and_while_it_writes() -> None
     served(use, options=ServerOptions(rules=Rules(token=TOKEN)))
 
 
+@pytest.mark.parametrize(
+    ("form", "rate_hz", "bytes_per_s"),
+    [
+        ("mp3_44100_128", 44_100, 16_000),
+        ("mp3_22050_32", 22_050, 4_000),
+        ("mp3_44100_32", 44_100, 4_000),
+        (None, 44_100, 16_000),
+    ],
+)
+def test_mp3_is_what_clients_get_that_ask_for_nothing(form: str | None, rate_hz: int, bytes_per_s: int) -> None:
+    def use(client: ElevenLabs, place: str) -> None:
+        asked: Any = {"voice_id": "joe"} | ({} if form is None else {"output_format": form})
+        data = b"".join(client.text_to_speech.stream(text=LONG, **asked))
+        pcm, heard_hz = soundfile.read(io.BytesIO(data), dtype="float32")
+        assert heard_hz == rate_hz
+        plain = b"".join(client.text_to_speech.stream(text=LONG, voice_id="joe", output_format="pcm_24000"))
+        length_s = len(plain) / 48_000
+        assert 0 <= len(pcm) / rate_hz - length_s < 0.15
+        assert abs(len(data) / length_s / bytes_per_s - 1) < 0.2
+        again = b"".join(client.text_to_speech.convert_realtime(text=written(LONG), **asked))
+        assert_same(soundfile.read(io.BytesIO(again), dtype="float32")[0], pcm, tolerance=0.01)  # of a lossy form
+
+    served(use)
+
+
+@pytest.mark.parametrize("law", ["ulaw", "alaw"])
+def test_telephones_have_their_samples(law: str) -> None:
+    def use(client: ElevenLabs, place: str) -> None:
+        asked: Any = {"voice_id": "joe", "text": SHORT}
+        data = b"".join(client.text_to_speech.stream(output_format=f"{law}_8000", **asked))
+        plain = np.frombuffer(b"".join(client.text_to_speech.stream(output_format="pcm_8000", **asked)), "<i2")
+        coding = {"format": "RAW", "samplerate": 8000, "channels": 1, "subtype": law.upper()}
+        heard, _ = soundfile.read(io.BytesIO(data), dtype="int16", **coding)
+        assert len(heard) == len(plain)
+        loud = np.abs(plain.astype(int))
+        assert (np.abs(heard.astype(int) - plain) <= np.maximum(16, loud / 16)).all()  # half a step of G.711, and more
+
+    served(use)
+
+
 def test_the_stock_client_is_told_what_is_wrong() -> None:
     def use(client: ElevenLabs, place: str) -> None:
         for more, words in (
             ({"voice_id": "bob"}, "ann, joe"),
-            ({"voice_id": "ann", "output_format": "mp3_44100_128"}, "pcm_24000"),
+            ({"voice_id": "ann", "output_format": "opus_48000_32"}, "pcm_24000"),
+            ({"voice_id": "ann", "output_format": "mp3_44100_31"}, "mp3_44100_128"),
+            ({"voice_id": "ann", "output_format": "mp3_96000_128"}, "mp3_44100_128"),
             ({"voice_id": "ann", "output_format": "pcm_23000"}, "pcm_24000"),
             ({"voice_id": "ann", "output_format": "pcm_24000", "seed": 4294967296}, "0 to 4294967295"),
             ({"voice_id": "ann", "output_format": "pcm_24000", "text": ""}, "nothing"),
@@ -219,8 +266,8 @@ def test_pieces_that_say_nothing_are_read_slowly() -> None:
 
 
 WRONG: list[tuple[dict[str, str], list[Any], int, str]] = [
-    ({"query": ""}, [], 1008, "mp3, the default"),
-    ({"query": "?output_format=ulaw_8000"}, [], 1008, "pcm_24000"),
+    ({"query": "?output_format="}, [], 1008, "pcm_24000"),
+    ({"query": "?output_format=mp3_24000_320"}, [], 1008, "pcm_24000"),
     ({"voice": "bob"}, [], 1008, "ann, joe"),
     ({"query": PCM + "&seed=x"}, [], 1008, "seed"),
     ({"query": PCM + "&seed=4294967296"}, [], 1008, "0 to 4294967295"),
