@@ -93,7 +93,7 @@ def _each(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
 
 
 class FixedSteps:
-    """All steps of a `Resident`, recorded when they are first asked for."""
+    """All steps of a `Resident`, one for each bucket and number of frames, recorded when they are first asked for."""
 
     def __init__(self, resident: Resident, example: Callable[[int], Any], record: Record) -> None:
         """``example``: what one row is given for so many frames, on the device."""

@@ -22,7 +22,8 @@ from onnx import TensorProto
 
 from .config import Preset
 from .onnx_attention import block, block_step, open_past, whole_turn
-from .onnx_graph import NORM_EPSILON, Frames, Graph, Weights, layer_norm, linear
+from .onnx_graph import Graph, Weights
+from .onnx_layers import NORM_EPSILON, Frames, layer_norm, linear
 from .talker_config import DEPTH_EXPANSION, LONGEST_SYMBOL, TalkerConfig
 from .talker_file import TalkerAbout, read_talker
 
@@ -60,8 +61,8 @@ def clause_graph(config: TalkerConfig, weights: Weights) -> onnx.ModelProto:
     voice = g.node("Gather", g.constant(weights("voices.weight", config.voices, width)), g.input("voice", dtype=INT64))
     table = g.constant(w("symbols.weight", config.symbols, width))
     name = g.node("Add", g.node("Gather", table, symbols), g.node("Unsqueeze", voice, g.integers(1)))
-    x = Frames(name, 0, width)
-    x = Frames(g.node("Add", x.name, _symbol_conv(g, x, w.under("near"), 5)), 0, width)
+    x = Frames(name, None, width, apart=True)
+    x = Frames(g.node("Add", x.name, _symbol_conv(g, x, w.under("near"), 5)), None, width, apart=True)
     turn = whole_turn(g, symbols, width // config.encoder_heads)
     for i in range(config.encoder_layers):
         x = block(g, x, w.under(f"blocks.{i}"), config.encoder_heads, turn)
@@ -69,8 +70,10 @@ def clause_graph(config: TalkerConfig, weights: Weights) -> onnx.ModelProto:
     g.output(x.name, "encodings", "symbols", width)
     w = weights.under("durations")
     for i in range(2):
-        y = layer_norm(g, Frames(_symbol_conv(g, x, w.under(f"convs.{i}"), 3), 0, width), w.under(f"norms.{i}"))
-        x = Frames(g.node("Add", x.name, g.node("Gelu", y.name)), 0, width)
+        y = layer_norm(
+            g, Frames(_symbol_conv(g, x, w.under(f"convs.{i}"), 3), None, width, apart=True), w.under(f"norms.{i}")
+        )
+        x = Frames(g.node("Add", x.name, g.node("Gelu", y.name)), None, width, apart=True)
     log_durations = g.node("Squeeze", linear(g, x, w.under("leave"), 1).name, g.integers(2))
     bounded = g.node("Clip", log_durations, g.scalar(0), g.scalar(np.log1p(LONGEST_SYMBOL)))
     g.output(g.node("Sub", g.node("Exp", bounded), g.scalar(1)), "slots", "symbols")

@@ -53,8 +53,9 @@ class NumpyInverseSTFT:
         frames = np.fft.irfft(spectrum, n=self.length).astype(np.float32, copy=False)
         frames *= self._window
         batch, steps = frames.shape[:2]
-        total = np.zeros((batch, (steps - 1) * self.hop + self.length), np.float32)
-        total[:, : owed.shape[1]] = owed
-        for step in range(steps):
-            total[:, step * self.hop : step * self.hop + self.length] += frames[:, step]
-        return total[:, : steps * self.hop], total[:, steps * self.hop :]
+        pieces = frames.reshape(batch, steps, STFT_OVERLAP, self.hop)
+        total = np.zeros((batch, steps + STFT_OVERLAP - 1, self.hop), np.float32)
+        total[:, : STFT_OVERLAP - 1] = owed.reshape(batch, -1, self.hop)
+        for i in reversed(range(STFT_OVERLAP)):  # oldest first, however many come at once
+            total[:, i : i + steps] += pieces[:, :, i]
+        return total[:, :steps].reshape(batch, -1), total[:, steps:].reshape(batch, -1)

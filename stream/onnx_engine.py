@@ -1,7 +1,8 @@
 """The engine made of ONNX graphs, run by ONNX Runtime: on one core it takes about half of torch's time (``sottovoce bench``),
 on disk a seventh.
 
-Every piece is stepped frame by frame, so that cuts in time change no bit.
+Samples and mel are stepped frame by frame, so that cuts in time change no bit of a code. What is made of codes takes several
+frames at once where a piece has them: weights are then read once for all, and the sound is the same but for rounding.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from sottovoce.models.weight_file import WEIGHTS, CheckpointError
 from .batch_engine import BatchEngine, describe
 from .engine import Kind
 from .errors import WeightsError
-from .onnx_step import SteppedGraph
+from .onnx_step import Arrays, SteppedGraph
 from .onnx_talk import OnnxTalk
+
+MOST_FRAMES = 16  # that a step takes at once: hardly faster from there on, and what it computes with grows
 
 
 class OnnxEngine(BatchEngine):
@@ -59,16 +62,19 @@ class OnnxEngine(BatchEngine):
         shape = self._preset = codec.preset
         self._threads = threads
         super().__init__(describe(shape, codec.model_hash, shape.mel.n_fft // 2), rows)
-        vocode = SteppedGraph(codec.vocode, rows, threads)
         self._models: dict[Kind, _Model] = {
             "mel": _FrontEnd(NumpyLogMel(shape.mel), rows),
-            "encode": _Encode(SteppedGraph(codec.encode, rows, threads)),
-            "decode": _Decode(SteppedGraph(codec.decode, rows, threads)),
-            "vocode": _Vocos(vocode, NumpyInverseSTFT(shape.mel.hop), rows)
-            if isinstance(shape.vocoder, VocosConfig)
-            else _Whole(vocode),
+            "encode": _Encode(SteppedGraph(codec.encode, rows, threads), shape.mels_per_frame),
+            "decode": _Decode(SteppedGraph(codec.decode, rows, threads, codec.decode_many), 1),
+            "vocode": self._vocoder(SteppedGraph(codec.vocode, rows, threads, codec.vocode_many)),
         }
         self._warm_up()
+
+    def _vocoder(self, graph: SteppedGraph) -> _Whole:
+        shape = self._preset
+        if not isinstance(shape.vocoder, VocosConfig):
+            return _Whole(graph, shape.mels_per_frame)
+        return _Vocos(graph, shape.mels_per_frame, NumpyInverseSTFT(shape.mel.hop), self.rows)
 
     @property
     def row_bytes(self) -> int:
@@ -87,8 +93,9 @@ class OnnxEngine(BatchEngine):
         model, length = self._models[kind], self._frame_length(kind)
         if batch.shape[1] == length:
             return model.step(rows, batch)
-        frames = np.split(batch, batch.shape[1] // length, axis=1)
-        return np.concatenate([model.step(rows, frame) for frame in frames], axis=1)
+        most = length * model.most_frames
+        pieces = [batch[:, at : at + most] for at in range(0, batch.shape[1], most)]
+        return np.concatenate([model.step(rows, piece) for piece in pieces], axis=1)
 
     def _reset(self, row: int, kind: Kind) -> None:
         self._models[kind].reset(row)
@@ -115,14 +122,19 @@ class _Model(Protocol):
     @property
     def row_bytes(self) -> int: ...
 
+    @property
+    def most_frames(self) -> int: ...
+
     def reset(self, row: int) -> None: ...
 
-    def step(self, rows: list[int], frame: NDArray[Any]) -> NDArray[Any]:
-        """One code frame of ``rows``: [R, ...] -> [R, time, ...], an array of its own."""
+    def step(self, rows: list[int], frames: NDArray[Any]) -> NDArray[Any]:
+        """Code frames of ``rows``, at most `most_frames` each: [R, ...] -> [R, time, ...], an array of its own."""
         ...
 
 
 class _FrontEnd:
+    most_frames = 1
+
     def __init__(self, mel: NumpyLogMel, rows: int) -> None:
         self._mel, self._past = mel, mel.initial_state(rows)
 
@@ -141,35 +153,45 @@ class _FrontEnd:
 class _Whole:
     """A graph that does all of it: HiFi-GAN."""
 
-    def __init__(self, graph: SteppedGraph) -> None:
-        self._graph = graph
+    def __init__(self, graph: SteppedGraph, length: int) -> None:
+        """``length``: of a code frame, along the time axis of what it takes."""
+        self._graph, self._length = graph, length
 
     @property
     def row_bytes(self) -> int:
         return self._graph.row_bytes
 
+    @property
+    def most_frames(self) -> int:
+        return MOST_FRAMES if self._graph.takes_many else 1
+
     def reset(self, row: int) -> None:
         self._graph.reset(row)
 
-    def step(self, rows: list[int], frame: NDArray[Any]) -> NDArray[Any]:
-        return self._graph.step(rows, frame)[0].copy()
+    def step(self, rows: list[int], frames: NDArray[Any]) -> NDArray[Any]:
+        return self._said(rows, frames)[0].copy()
+
+    def _said(self, rows: list[int], frames: NDArray[Any]) -> Arrays:
+        if frames.shape[1] > self._length:
+            return self._graph.step_many(rows, frames)
+        return self._graph.step(rows, frames)
 
 
 class _Encode(_Whole):
-    def step(self, rows: list[int], frame: NDArray[Any]) -> NDArray[Any]:
-        return self._graph.step(rows, frame)[0][:, None].astype(np.int16)
+    def step(self, rows: list[int], frames: NDArray[Any]) -> NDArray[Any]:
+        return self._said(rows, frames)[0][:, None].astype(np.int16)
 
 
 class _Decode(_Whole):
-    def step(self, rows: list[int], frame: NDArray[Any]) -> NDArray[Any]:
-        return super().step(rows, frame[:, 0])
+    def _said(self, rows: list[int], frames: NDArray[Any]) -> Arrays:
+        return super()._said(rows, frames) if frames.shape[1] > 1 else self._graph.step(rows, frames[:, 0])
 
 
 class _Vocos(_Whole):
     """The graph gives spectra, numpy makes sound of them."""
 
-    def __init__(self, graph: SteppedGraph, inverse: NumpyInverseSTFT, rows: int) -> None:
-        super().__init__(graph)
+    def __init__(self, graph: SteppedGraph, length: int, inverse: NumpyInverseSTFT, rows: int) -> None:
+        super().__init__(graph, length)
         self._inverse, self._owed = inverse, inverse.initial_state(rows)
 
     @property
@@ -180,8 +202,8 @@ class _Vocos(_Whole):
         super().reset(row)
         self._owed[row] = 0
 
-    def step(self, rows: list[int], frame: NDArray[Any]) -> NDArray[Any]:
-        real, imaginary = self._graph.step(rows, frame)
+    def step(self, rows: list[int], frames: NDArray[Any]) -> NDArray[Any]:
+        real, imaginary = self._said(rows, frames)
         spectrum = np.empty(real.shape, np.complex64)
         spectrum.real, spectrum.imag = real, imaginary
         pcm, self._owed[rows] = self._inverse(spectrum, self._owed[rows])

@@ -1,8 +1,8 @@
 """An ONNX graph that steps streams: its states stay where they are from step to step.
 
 Inputs, outputs and states of a step lie in arrays that were made when a batch of that many rows first came. A state is written
-over itself where the graph says that it can be; of others there are two, before and after a step, that change places. So
-nothing is copied and nothing is allocated, where all rows step, or one.
+over itself where the graph says that it can be, and is not copied where all rows step, or such as lie beside each other; of
+others there are two, before and after a step, that change places. Only steps of many frames at once allocate.
 """
 
 from __future__ import annotations
@@ -29,14 +29,21 @@ def session(graph: onnx.ModelProto, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others need the core between two frames
-    return ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    slow = ["SkipLayerNormFusion"]  # for 32 frames of 256 channels 62 us; an addition and a layer norm take 15
+    model = graph.SerializeToString()
+    runs = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], disabled_optimizers=slow)
+    runs.disable_fallback()
+    runs._model_bytes = None  # it keeps them to begin again with, weights and all, which are packed elsewhere by now
+    return runs
 
 
 class SteppedGraph:
     """A graph of ``onnx_graph.py`` for ``rows`` streams; states are its inputs ``past...`` and outputs ``next...``."""
 
-    def __init__(self, graph: onnx.ModelProto, rows: int, threads: int) -> None:
+    def __init__(self, graph: onnx.ModelProto, rows: int, threads: int, many: onnx.ModelProto | None = None) -> None:
+        """``many``: the same for any number of frames, with the same states, none of them in place."""
         self._session = session(graph, threads)
+        self._many = None if many is None else session(many, threads)
         self._everybody, self._order = _Batch(self._session, _arrays(self._session, rows)), list(range(rows))
         self._spare = _arrays(self._session, rows)  # in which every smaller batch lies, one at a time
         self._some: dict[tuple[int, int], _Batch] = {}
@@ -66,21 +73,47 @@ class SteppedGraph:
         everybody = self._everybody
         if rows == self._order:
             return everybody.run(inputs)
-        alone = len(rows) == 1
-        key = (len(rows), rows[0] if alone and everybody.kept else 0)
-        if key not in self._some:
-            own = [state[rows[0] : rows[0] + 1] for state in everybody.kept] if alone else None
-            self._some[key] = _Batch(
-                self._session, {name: array[: len(rows)] for name, array in self._spare.items()}, own
-            )
-        batch = self._some[key]
-        wholes = everybody.states if alone else everybody.states + everybody.kept
-        for whole, part in zip(wholes, batch.states if alone else batch.states + batch.kept, strict=True):
+        ordered = sorted(rows)
+        if rows != ordered:  # what they are given and what they say is moved, which is little, and not what they know
+            back = np.argsort(rows)
+            outputs = self.step(ordered, *(value[back] for value in inputs))
+            place = np.argsort(back)
+            return [output[place] for output in outputs]
+        first, n = rows[0], len(rows)
+        beside = bool(everybody.kept) and rows == self._order[first : first + n]  # can be stepped where they lie
+        key = (n, first if beside else -1)
+        batch = self._some.pop(key, None)
+        if batch is None:
+            own = [state[first : first + n] for state in everybody.kept] if beside else None
+            batch = _Batch(self._session, {name: array[:n] for name, array in self._spare.items()}, own)
+        self._some[key] = batch  # as the latest
+        if len(self._some) > 2 * len(self._order):
+            del self._some[next(iter(self._some))]
+        wholes = everybody.states if beside else everybody.states + everybody.kept
+        for whole, part in zip(wholes, batch.states if beside else batch.states + batch.kept, strict=True):
             np.take(whole, rows, axis=0, out=part, mode="clip")  # another mode would copy once more
         outputs = batch.run(inputs)
-        for whole, part in zip(wholes, batch.states if alone else batch.states + batch.kept, strict=True):
+        for whole, part in zip(wholes, batch.states if beside else batch.states + batch.kept, strict=True):
             whole[rows] = part
         return outputs
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether `step_many` has a graph."""
+        return self._many is not None
+
+    def step_many(self, rows: list[int], *inputs: NDArray[Any]) -> Arrays:
+        """Several frames of ``rows`` at once: inputs and outputs [R, time, ...], all new."""
+        many, states = self._many, self._everybody.states
+        assert many is not None
+        taken, n_outputs = many.get_inputs(), len(self.outputs)
+        fed = zip(taken, [*inputs, *(state[rows] for state in states)], strict=True)
+        feeds = {one.name: value.astype(_TYPES[one.type], copy=False) for one, value in fed}
+        pasts = [one.name for one in taken[len(inputs) :]]
+        answers = many.run([*self.outputs, *map(_next, pasts)], feeds)
+        for state, following in zip(states, answers[n_outputs:], strict=True):
+            state[rows] = following
+        return list(answers[:n_outputs])
 
 
 class _Batch:

@@ -15,7 +15,8 @@ from sottovoce.models.codec import CodesToMel, MelCodec, MelToCodes
 from sottovoce.models.config import MICRO, TINY, VOCODERS, HiFiGanConfig, Preset, QuantiserConfig
 from sottovoce.models.mel import LogMel
 from sottovoce.models.onnx_codec import TRAINED_ALONE, decoder_graph, encoder_graph, vocoder_graph
-from sottovoce.models.onnx_graph import Frames, Graph, Weights, transposed_conv
+from sottovoce.models.onnx_graph import Graph, Weights
+from sottovoce.models.onnx_layers import Frames, transposed_conv
 from sottovoce.models.spectral import NumpyInverseSTFT, NumpyLogMel
 from sottovoce.models.streaming import whole
 from sottovoce.models.vocoder import make_vocoder
@@ -23,6 +24,7 @@ from sottovoce.models.vocos import InverseSTFT, Vocos
 from sottovoce.models.weight_file import MEMORY, CheckpointError
 
 FRAMES, ROWS = 6, 2
+PIECES = (1, 3, 2)  # frames at once
 HERE = Path("weights of this test")
 DILATED = HiFiGanConfig(
     channels=16, rates=(8, 5, 3, 2), kernels=(16, 5, 6, 4), mrf_kernels=(3, 5), mrf_dilations=(1, 3)
@@ -51,8 +53,8 @@ def stir(module: nn.Module) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def run(graph: onnx.ModelProto, x: np.ndarray, frame: int) -> list[np.ndarray]:
-    """Step ``graph`` over x [rows, frames * frame, ...] from zero states; its outputs but the states, joined along time."""
+def run(graph: onnx.ModelProto, x: np.ndarray, *pieces: int) -> list[np.ndarray]:
+    """Step ``graph`` over x [rows, time, ...] in ``pieces`` from zero states; its outputs but the states, joined along time."""
     onnx.checker.check_model(graph, full_check=True)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     data, *pasts = session.get_inputs()
@@ -60,7 +62,7 @@ def run(graph: onnx.ModelProto, x: np.ndarray, frame: int) -> list[np.ndarray]:
     plain = [name for name in outputs if not name.startswith("next")]
     states = {past.name: np.zeros([len(x), *past.shape[1:]], np.float32) for past in pasts}
     said = []
-    for piece in np.split(x, x.shape[1] // frame, axis=1):
+    for piece in np.split(x, np.cumsum(pieces)[:-1], axis=1):
         answers = dict(zip(outputs, session.run(outputs, {data.name: piece, **states}), strict=True))
         states = {name: answers[name.replace("past", "next")] for name in states}
         said.append([answers[name] for name in plain])
@@ -85,7 +87,7 @@ def test_encoder_and_search(preset: Preset) -> None:
     mel, weights = speech_like_mel(preset), Weights(HERE, weights_of(net))
     expected = whole(MelToCodes(net), mel).numpy()
     graph = encoder_graph(preset, weights)
-    (codes,) = run(graph, mel.transpose(1, 2).numpy(), preset.mels_per_frame)
+    (codes,) = run(graph, mel.transpose(1, 2).numpy(), *FRAMES * [preset.mels_per_frame])
     assert np.array_equal(codes.reshape(ROWS, FRAMES, preset.books), expected)
 
 
@@ -97,8 +99,10 @@ def test_sum_of_books_and_decoder(preset: Preset) -> None:
     codes[1, 3] = -1
     expected = whole(CodesToMel(net), codes).transpose(1, 2).numpy()
     weights = Weights(HERE, weights_of(net))
-    (mel,) = run(decoder_graph(preset, weights), codes.reshape(ROWS, -1).numpy(), preset.books)
+    (mel,) = run(decoder_graph(preset, weights), codes.reshape(ROWS, -1).numpy(), *FRAMES * [preset.books])
     assert np.abs(mel - expected).max() <= 1e-4
+    (at_once,) = run(decoder_graph(preset, weights, many=True), codes.numpy(), *PIECES)
+    assert np.abs(at_once - mel).max() <= 1e-5 * np.abs(mel).max()
     assert np.abs(expected).max() > 1
 
 
@@ -107,8 +111,12 @@ def test_vocoder(preset: Preset) -> None:
     mel = speech_like_mel(preset)
     expected = whole(vocoder, mel).numpy()
     weights = Weights(HERE, weights_of(vocoder))
-    said = run(vocoder_graph(preset, weights), mel.transpose(1, 2).numpy(), preset.mels_per_frame)
+    x, steps = mel.transpose(1, 2).numpy(), preset.mels_per_frame
+    said = run(vocoder_graph(preset, weights), x, *FRAMES * [steps])
     weights.check_all_used()
+    at_once = run(vocoder_graph(preset, weights, many=True), x, *(n * steps for n in PIECES))
+    for one, other in zip(said, at_once, strict=True):
+        assert np.abs(one - other).max() <= 1e-5 * np.abs(one).max()
     if isinstance(vocoder, Vocos):
         inverse = NumpyInverseSTFT(preset.mel.hop)
         pcm = inverse(said[0] + 1j * said[1], inverse.initial_state(ROWS))[0].clip(-1, 1)

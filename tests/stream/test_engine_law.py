@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from sottovoce.stream.clicks import clicks
-from sottovoce.stream.descriptor import Descriptor
 from sottovoce.stream.engine import ECHO, EchoEngine, Engine, Work
 from sottovoce.stream.law import Verdict, check_engine, check_talker, voice
 from sottovoce.stream.onnx_engine import OnnxEngine
 from sottovoce.stream.talk_work import Manner, Moment, Reading
+from support.delegating import DelegatingEngine
 from support.tiny_talk import engine as talking
 from support.tiny_talk import graphs
 
@@ -21,7 +21,7 @@ RATE_HZ = 24_000
 FRAMES = 45
 
 
-class Broken:
+class Broken(DelegatingEngine):
     """An engine whose work is tampered with, or its answers."""
 
     def __init__(
@@ -30,24 +30,11 @@ class Broken:
         work: Callable[[Work], Work] = lambda piece: piece,
         answers: Callable[[list[NDArray[Any]]], list[NDArray[Any]]] = lambda answers: answers,
     ) -> None:
-        self._inner, self._work, self._answers = inner, work, answers
-
-    @property
-    def descriptor(self) -> Descriptor:
-        return self._inner.descriptor
-
-    @property
-    def rows(self) -> int:
-        return self._inner.rows
-
-    def open(self) -> int:
-        return self._inner.open()
-
-    def close(self, row: int) -> None:
-        self._inner.close(row)
+        super().__init__(inner)
+        self._work, self._answers = work, answers
 
     def step(self, work: Sequence[Work]) -> list[NDArray[Any]]:
-        return self._answers(self._inner.step([self._work(piece) for piece in work]))
+        return self._answers(super().step([self._work(piece) for piece in work]))
 
 
 def onnx() -> OnnxEngine:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from sottovoce.models.config import TINY
 from sottovoce.models.onnx_graph import IN_PLACE
+from sottovoce.stream.engine import Kind, Work
+from sottovoce.stream.onnx_engine import MOST_FRAMES, OnnxEngine
 from sottovoce.stream.onnx_step import SteppedGraph
 from support.tiny_talk import graphs
 
@@ -71,6 +73,29 @@ def test_any_rows_say_what_they_say_alone(name: str) -> None:
             assert np.abs(said[i] - expected).max() <= 1e-5
         sizes.add(len(rows))
     assert sizes == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("kind", ["decode", "vocode"])
+def test_many_frames_at_once_say_what_single_ones_say(kind: Kind) -> None:
+    """Pieces of any length, more than a step takes too, of some rows, in any order, beside rows that begin again."""
+    at_once, singly = (OnnxEngine(rows=3, codec=graphs()[0]) for _ in range(2))
+    for engine in (at_once, singly):
+        assert [engine.open() for _ in range(3)] == [0, 1, 2]
+    chance, unit = np.random.default_rng(5), 1 if kind == "decode" else TINY.mels_per_frame
+    for n in (2, 1, 3, 2 * MOST_FRAMES + 1, 5, MOST_FRAMES, 1, 2):
+        rows = [int(row) for row in chance.permutation(3)[: chance.integers(1, 4)]]
+        fresh = bool(chance.random() < 0.3)
+        codes = chance.integers(0, TINY.book_size, (3, n, TINY.books)).astype(np.int16)
+        mel = chance.standard_normal((3, n * unit, TINY.n_mels), np.float32) - 6
+        data = codes if kind == "decode" else mel
+        said = at_once.step([Work(row, kind, data[row], 0.0, fresh=fresh) for row in rows])
+        for row, answer in zip(rows, said, strict=True):
+            pieces = np.split(data[row], n)
+            one_by_one = [
+                singly.step([Work(row, kind, piece, 0.0, fresh=fresh and i == 0)])[0] for i, piece in enumerate(pieces)
+            ]
+            expected = np.concatenate(one_by_one)
+            assert np.abs(answer - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
 
 
 def test_rings_are_the_states_that_are_written_over_themselves() -> None:
