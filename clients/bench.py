@@ -16,8 +16,10 @@ from sottovoce.stream.errors import UsageError, WeightsError
 
 from .bench_peers import Versus, versus
 from .bench_sessions import MODES, Crowd, Mode, ProcessorTime, Sessions
-from .bench_steps import Codec, Measured, Speech, measure
+from .bench_steps import Chain, Codec, Measured, Pieces, Speech, measure
 from .engines import ECHO, PACKAGES, EngineOptions, choose_backend, make_engine
+
+PIECES = (2, 4)  # code frames in a step, where several are there
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Bench:
     conditions: dict[str, str | int | float]
     codec: list[Measured]
     "mel, encode, decode and vocode, for each number of streams."
+    pieces: list[Measured] = field(default_factory=list)
+    "decode and vocode of several frames in a step, for each number of streams."
     speech: list[Measured] = field(default_factory=list)
     "talk, decode and vocode; empty where there is no talker."
     read_ms: float | None = None
@@ -74,6 +78,11 @@ def bench(options: BenchOptions) -> Bench:
     codec, speech, read_ms = [], [], None
     for rows in options.rows:
         codec.append(_measure(Codec(engine, rows), rows, options, descriptor.frame_ms))
+    pieces = [
+        _measure(Pieces(engine, rows, frames), rows, options, descriptor.frame_ms)
+        for rows in options.rows
+        for frames in PIECES
+    ]
     talker = talker_of(engine, options.engine) if options.speech else None
     if talker is not None:
         for rows in options.rows:
@@ -88,7 +97,7 @@ def bench(options: BenchOptions) -> Bench:
         "start_s": round(start_s, 3),
     }
     row_bytes = getattr(engine if talker is None else talker, "row_bytes", None)
-    return Bench(conditions(options.engine, engine) | measured, codec, speech, read_ms, peers, row_bytes)
+    return Bench(conditions(options.engine, engine) | measured, codec, pieces, speech, read_ms, peers, row_bytes)
 
 
 def _sessions(options: BenchOptions) -> Bench:
@@ -112,7 +121,7 @@ def _sessions(options: BenchOptions) -> Bench:
     return Bench(told, [], row_bytes=row_bytes, sessions=found)
 
 
-def _measure(chain: Codec, rows: int, options: BenchOptions, frame_ms: float) -> Measured:
+def _measure(chain: Chain, rows: int, options: BenchOptions, frame_ms: float) -> Measured:
     try:
         return measure(chain, rows, frame_ms, options.n_steps, options.warm_up)
     finally:

@@ -22,7 +22,7 @@ STDOUT = "-"
 
 def lines(result: Bench) -> Iterator[str]:
     """A table for each number of streams, the peers, and the conditions."""
-    for title, runs in (("codec", result.codec), ("speech", result.speech)):
+    for title, runs in (("codec", result.codec), ("codes to sound", result.pieces), ("speech", result.speech)):
         for run in runs:
             yield from _table(title, run)
     if result.read_ms is not None:
@@ -42,7 +42,8 @@ def lines(result: Bench) -> Iterator[str]:
 
 
 def _table(title: str, run: Measured) -> Iterator[str]:
-    yield f"{title}, {run.rows} {'stream' if run.rows == 1 else 'streams in one batch'}"
+    several = f", {run.frames} frames in a step" if run.frames > 1 else ""
+    yield f"{title}, {run.rows} {'stream' if run.rows == 1 else 'streams in one batch'}{several}"
     yield f"{'stage':8} {'p50':>8} {'p95':>8} {'p99':>8}   ms a step"
     for name, times in run.stages.items():
         yield f"{name:8} {times.p50_ms:8.2f} {times.p95_ms:8.2f} {times.p99_ms:8.2f}"

@@ -1,7 +1,7 @@
 """How many sessions an engine carries: as many as have sound in time, in 99 of 100 streams never more than 100 ms late.
 
-The engine is driven directly, as its loop drives it: the piece that is due first, and with it every other of its kind. Who
-listens is simulated (``bench_players.py``), time is not. Phases are staggered, as those of strangers are.
+The engine is driven directly, as its loop drives it: the piece that is due first, and with it every other of its kind and
+length. Who listens is simulated (``bench_players.py``), time is not. Phases are staggered, as those of strangers are.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from sottovoce.stream.admission import CHUNKS, HEARD, SPOKEN, round_s
 from sottovoce.stream.clock import Clock, monotonic
 from sottovoce.stream.continuity import share_within
-from sottovoce.stream.engine import Engine, Kind
+from sottovoce.stream.engine import Engine, Kind, Work
+from sottovoce.stream.step_times import StepTimes
 
 from .bench_players import Echoing, Player, Speaking, voices
 from .bench_steps import StageTimes, percentiles
@@ -95,6 +97,7 @@ class Crowd:
         self._frame_s = engine.descriptor.frame_ms / 1000
         self._voices = voices(engine.descriptor.frame_samples, _VOICE_FRAMES, _VOICES)
         self._begun: dict[int, dict[str, float]] = {}  # by row: the parts of the way to the first sound
+        self._times, self._n, self._tried = StepTimes(), 0, 0
 
     def sessions(self, limit: int, seconds: float) -> Sessions:
         """The most, ``limit`` at most, that are good for ``seconds``; found by doubling and halving in short trials."""
@@ -138,6 +141,25 @@ class Crowd:
                 parts[part].append(spent_s)
         return {part: percentiles(spent) for part, spent in parts.items()}
 
+    def takes_s(self, kind: Kind, n_frames: int = 1) -> float:
+        """As `ramp.Pace` has it."""
+        return self._times.slow_s(kind, self._n, n_frames)
+
+    def round_s(self, n_frames: int) -> float:
+        """As `ramp.Pace` has it."""
+        return round_s(self._times, dict.fromkeys(SPOKEN, self._n), n_frames)
+
+    def _try(self, rows: Sequence[int]) -> None:
+        """Steps of all sizes up to these rows, as a server takes them before anybody comes."""
+        while self._mode == "speak" and self._tried < len(rows):
+            self._tried = min(max(2 * self._tried, 1), len(rows))
+            for chunk in CHUNKS:
+                data: list[Any] = [np.zeros((chunk, self._engine.descriptor.books), np.int16)] * self._tried
+                for kind in HEARD:
+                    began_s = self._clock()
+                    data = self._engine.step([Work(row, kind, one, 0.0) for row, one in zip(rows, data, strict=False)])
+                    self._times.add(kind, self._tried, self._clock() - began_s, chunk)
+
     def _begins(self, n: int) -> list[float]:
         """When each begins: one after the other, at random phases of a frame."""
         phases = np.random.default_rng(0).random(n) * self._frame_s
@@ -146,8 +168,11 @@ class Crowd:
     def _play(
         self, begins: Sequence[float], seconds: float, staying: int | None = None
     ) -> tuple[dict[Kind, list[float]], list[int], float, float, list[Player]]:
+        rows = [self._engine.open() for _ in begins]
+        self._n = len(rows)
+        self._try(rows)
         origin_s = self._clock()
-        players = [self._player(self._engine.open(), origin_s + at, i) for i, at in enumerate(begins)]
+        players = [self._player(row, origin_s + at, i) for i, (row, at) in enumerate(zip(rows, begins, strict=True))]
         for player in players[len(players) if staying is None else staying :]:
             player.ends_s = player.begins_s + _JOIN_EVERY_S
         self._begun = {player.row: {} for player in players}
@@ -166,19 +191,20 @@ class Crowd:
 
     def _player(self, row: int, begins_s: float, i: int) -> Player:
         if self._mode == "speak":
-            return Speaking(row, begins_s, self._frame_s)
+            return Speaking(row, begins_s, self._frame_s, pace=self)
         return Echoing(row, begins_s, self._frame_s, voice=self._voices[i % _VOICES])
 
     def _steps(self, players: Sequence[Player], until_s: float) -> Iterator[tuple[Kind, int, float]]:
         """Step what is due first, until ``until_s``: kind, size and seconds of each step."""
         asleep = [(player.next_s(), i) for i, player in enumerate(players)]  # whose next frame is not to be made yet
         heapq.heapify(asleep)
-        ready: dict[Kind, list[int]] = {}
-        due: dict[Kind, float] = {}
+        ready: dict[tuple[Kind, int], list[int]] = {}
+        due: dict[tuple[Kind, int], float] = {}
 
         def wait(i: int, kind: Kind) -> None:
-            ready.setdefault(kind, []).append(i)
-            due[kind] = min(due.get(kind, players[i].due_s), players[i].due_s)
+            pieces = kind, players[i].piece_frames(kind)
+            ready.setdefault(pieces, []).append(i)
+            due[pieces] = min(due.get(pieces, players[i].due_s), players[i].due_s)
 
         while (now_s := self._clock()) < until_s:
             while asleep and asleep[0][0] <= now_s:
@@ -187,11 +213,12 @@ class Crowd:
             if not ready:
                 self._sleep(min(asleep[0][0] if asleep else until_s, until_s) - now_s)
                 continue
-            kind = min(due, key=due.__getitem__)
-            batch = ready.pop(kind)
-            del due[kind]
+            pieces = min(due, key=due.__getitem__)
+            batch, kind = ready.pop(pieces), pieces[0]
+            del due[pieces]
             answers = self._engine.step([players[i].work(kind) for i in batch])
             then_s = self._clock()
+            self._times.add(kind, len(batch), then_s - now_s, pieces[1])
             for i, answer in zip(batch, answers, strict=True):
                 player = players[i]
                 first = player.n_frames == 0

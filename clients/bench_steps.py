@@ -29,7 +29,7 @@ class StageTimes:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Some streams in one batch. One step is one code frame of every stream."""
+    """Some streams in one batch. One step is one code frame of every stream, or several."""
 
     rows: int
     stages: dict[str, StageTimes]
@@ -44,12 +44,16 @@ class Measured:
     "At most at once in a step, by Python and numpy, answers included."
     kept_bytes: float
     "Of these, what a step leaves behind."
+    frames: int = 1
+    "Code frames of a stream in a step."
 
 
 class Chain(Protocol):
     """What is stepped."""
 
     kinds: Sequence[Kind]
+    frames: int
+    "Code frames in a step."
 
     def step(self, kind: Kind, data: Sequence[Any]) -> Sequence[Any]:
         """One kind of work for all rows, on what the kind before it gave."""
@@ -68,12 +72,13 @@ class Codec:
     """Samples to samples, on seeded noise. Raises NoSlot: the engine has fewer rows."""
 
     kinds: Sequence[Kind] = KINDS
+    frames = 1
 
     def __init__(self, engine: Engine, rows: int) -> None:
         self._engine, self._rows = engine, [engine.open() for _ in range(rows)]
         self._chance = np.random.default_rng(0)
 
-    def next(self) -> Sequence[NDArray[np.float32]]:
+    def next(self) -> Sequence[Any]:
         shape = len(self._rows), self._engine.descriptor.frame_samples
         return list(0.1 * self._chance.standard_normal(shape, np.float32))
 
@@ -83,6 +88,21 @@ class Codec:
     def close(self) -> None:
         for row in self._rows:
             self._engine.close(row)
+
+
+class Pieces(Codec):
+    """Codes to samples, several frames in a step: what a server does that is ahead of the playing, or a file."""
+
+    kinds: Sequence[Kind] = ("decode", "vocode")
+
+    def __init__(self, engine: Engine, rows: int, frames: int) -> None:
+        super().__init__(engine, rows)
+        self.frames = frames
+
+    def next(self) -> Sequence[Any]:
+        shape = self._engine.descriptor
+        size = len(self._rows), self.frames, shape.books
+        return list(self._chance.integers(0, shape.book_size, size, np.int16))
 
 
 class Speech(Codec):
@@ -124,7 +144,7 @@ def measure(chain: Chain, rows: int, frame_ms: float, n_steps: int, warm_up: int
     allocated, kept = _traced(lambda: _step(chain))
     by_kind = np.array([taken for taken, _ in steps])
     whole = by_kind.sum(1)
-    sound_s = n_steps * rows * frame_ms / 1000
+    sound_s = n_steps * rows * chain.frames * frame_ms / 1000
     return Measured(
         rows=rows,
         stages={
@@ -136,6 +156,7 @@ def measure(chain: Chain, rows: int, frame_ms: float, n_steps: int, warm_up: int
         first_ms=first_ms,
         allocated_bytes=allocated,
         kept_bytes=kept,
+        frames=chain.frames,
     )
 
 

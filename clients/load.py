@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import urllib.request
 from asyncio import TaskGroup
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -27,6 +25,7 @@ from sottovoce.stream.wire import Kind
 from .client import Client
 from .interrupts import run
 from .pipes import say
+from .server_metrics import read_metrics
 from .talk import Heard, Talk
 
 RESERVE_MS = 40.0
@@ -66,6 +65,8 @@ class LoadResult:
     "Sound that was said and did not come back, of the client that missed most; what the codec's delay holds is not counted."
     server_mib: tuple[float, float] | None
     "Memory of the server's process, before and after; None where it does not tell."
+    server_frame_ms: float | None
+    "Processor time of the server's process for a frame that a client said."
 
 
 class Player:
@@ -118,7 +119,7 @@ def load(options: LoadOptions) -> LoadResult:
 async def measure(options: LoadOptions, patience_s: float = 5.0, clock: Clock = monotonic) -> LoadResult:
     """The same without printing."""
     codec = (await Client(options.server, options.token).hello()).codec
-    before = await asyncio.to_thread(_memory_mib, options)
+    before = await asyncio.to_thread(read_metrics, options.server, options.token)
     seen: list[_Seen] = []
     failed: dict[str, int] = {}
 
@@ -135,10 +136,17 @@ async def measure(options: LoadOptions, patience_s: float = 5.0, clock: Clock = 
     async with TaskGroup() as tasks:
         for number in range(options.clients):
             tasks.create_task(one(number))
-    after = await asyncio.to_thread(_memory_mib, options)
+    after = await asyncio.to_thread(read_metrics, options.server, options.token)
     worst = [mine.playout.worst_underrun_ms for mine in seen]
     first = [mine.first_audio_ms for mine in seen if mine.first_audio_ms is not None]
     p50, p95 = np.percentile(first, (50, 95)) if first else (math.nan, math.nan)
+    n_frames = sum(mine.said_ms for mine in seen) / codec.frame_ms
+    mib = frame_ms = None
+    if before is not None and after is not None:
+        if before.memory_mib is not None and after.memory_mib is not None:
+            mib = (before.memory_mib, after.memory_mib)
+        if before.cpu_s is not None and after.cpu_s is not None and n_frames:
+            frame_ms = 1000 * (after.cpu_s - before.cpu_s) / n_frames
     return LoadResult(
         options.clients,
         options.seconds,
@@ -150,7 +158,8 @@ async def measure(options: LoadOptions, patience_s: float = 5.0, clock: Clock = 
         float(p50),
         float(p95),
         max((mine.said_ms - mine.heard_ms for mine in seen), default=math.nan),
-        None if before is None or after is None else (before, after),
+        mib,
+        frame_ms,
     )
 
 
@@ -202,21 +211,6 @@ async def _give_credit(talk: Talk, mine: _Seen, clock: Clock) -> None:
         await talk.played(mine.player.played_ms(now_s), mine.player.buffered_ms(now_s), mine.player.underruns)
 
 
-def _memory_mib(options: LoadOptions) -> float | None:
-    """What the server's ``/metrics`` says of its process."""
-    where = urlsplit(options.server)
-    request = urllib.request.Request(f"{where.scheme.replace('ws', 'http')}://{where.netloc}/metrics")
-    if options.token is not None:
-        request.add_header("Authorization", f"Bearer {options.token}")
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            text = answer.read().decode()
-    except OSError:
-        return None
-    sizes = [line.split()[1] for line in text.splitlines() if line.startswith("process_resident_memory_bytes ")]
-    return float(sizes[0]) / 2**20 if sizes else None
-
-
 def _lines(result: LoadResult) -> list[str]:
     told = {
         "clients": f"{result.clients} for {result.seconds:g} s, {sum(result.failed.values())} failed",
@@ -226,6 +220,8 @@ def _lines(result: LoadResult) -> list[str]:
         "first audio": f"p50 {result.first_audio_p50_ms:.0f} ms, p95 {result.first_audio_p95_ms:.0f} ms",
         "missing": f"{result.missing_ms:.0f} ms of the sound of the client that missed most",
     }
+    if result.server_frame_ms is not None:
+        told["server processor"] = f"{result.server_frame_ms:.2f} ms a frame"
     if result.server_mib:
         told["server memory"] = f"{result.server_mib[0]:.1f} MiB before, {result.server_mib[1]:.1f} MiB after"
     lines = [f"{name:<17} {text}" for name, text in told.items()]

@@ -33,7 +33,14 @@ H200 = Bar("cuda", 1000, 500, 60.0, 256, 8.0, 20.0)
 each_bar = pytest.mark.parametrize(
     "bar", [pytest.param(SMALL, id="cpu"), pytest.param(H200, marks=needs_gpu, id="cuda")]
 )
-each_dtype = pytest.mark.parametrize("dtype", ["float32", pytest.param("float16", marks=needs_gpu)])
+each_bar_and_dtype = pytest.mark.parametrize(
+    ("bar", "dtype"),  # the processor is slow in 16 bits; tests/stream/test_torch_engine.py has them
+    [
+        pytest.param(SMALL, "float32", id="cpu-float32"),
+        pytest.param(H200, "float32", marks=needs_gpu, id="cuda-float32"),
+        pytest.param(H200, "float16", marks=needs_gpu, id="cuda-float16"),
+    ],
+)
 
 
 def engine(bar: Bar, rows: int, dtype: Dtype = "float32", speaks: bool = False) -> Engine:
@@ -55,13 +62,10 @@ def table(stages: dict[str, StageTimes]) -> str:
     return ", ".join(f"{name} {t.p50_ms:.2f} / {t.p95_ms:.2f} / {t.p99_ms:.2f}" for name, t in stages.items())
 
 
-@each_bar
-@each_dtype
+@each_bar_and_dtype
 @pytest.mark.timeout(900)
 def test_a_step_of_all_rows_is_quick(bar: Bar, dtype: Dtype, capsys: pytest.CaptureFixture[str]) -> None:
     """Samples to samples, and speech."""
-    if bar.device == "cpu" and dtype != "float32":
-        pytest.skip("the processor is slow in 16 bits; tests/stream/test_torch_engine.py has them")
     made = engine(bar, bar.rows, dtype, speaks=True)
     chains: dict[str, Codec] = {}
     for name, kind in (("codec", Codec), ("speech", Speech)):

@@ -35,6 +35,12 @@ def test_streams_in_one_batch_and_the_talker() -> None:
         assert run.stages["all"].p50_ms > max(times.p50_ms for name, times in run.stages.items() if name != "all")
         assert run.allocated_bytes > 0
         assert run.kept_bytes < 4096
+    assert [(run.rows, run.frames) for run in result.pieces] == [(1, 2), (1, 4), (2, 2), (2, 4)]
+    for run in result.pieces:
+        assert set(run.stages) == {"decode", "vocode", "all"}
+        taken_ms = run.stages["all"].p50_ms / (run.rows * run.frames * 40)  # of the sound's length
+        assert 0.3 * taken_ms < run.rtf < 30 * taken_ms
+    assert "codes to sound, 2 streams in one batch, 4 frames in a step" in set(lines(result))
     assert set(result.speech[0].stages) == {"talk", "decode", "vocode", "all"}
     assert result.read_ms is not None
     assert result.row_bytes is not None
