@@ -51,8 +51,6 @@ def test_fewer_bits_keep_the_law_but_for_rounding(dtype: str, capsys: pytest.Cap
     assert allowed["encode"] == 0
     assert allowed["mel"] == 1e-5
     assert allowed["decode"] == allowed["vocode"] > 1e-3
-    worst = max(one["worst"] for one in report["verdicts"] if one["kind"] == "decode")
-    assert worst > 1e-6  # it does compute in fewer bits
 
 
 def test_fewer_bits_are_no_excuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
