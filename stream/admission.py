@@ -4,60 +4,28 @@ Work comes at the pace of sound, and waits while the engine is busy; the more wa
 row of it costs. So an engine keeps up with n sessions where batches of some b of them, every kind of step n / b times, take at
 most a frame's length, less a margin. Who comes during one such cycle is served by the next: two cycles pass at most, and there
 is time for two frames, the one that is being made and the one that every player keeps in reserve. The first frame of a speech
-is played at once, and the second is there before it has ended.
+is played at once, and the second is there before it has ended. What is spoken is made several frames at a time where a cycle
+of all sessions leaves room for it (``ramp.py``), and then costs what such steps cost.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 
-from .engine import Kind
+from .engine import KINDS, Kind
+from .step_times import StepTimes
 
-SPOKEN: tuple[Kind, ...] = ("talk", "decode", "vocode")
+HEARD: tuple[Kind, Kind] = ("decode", "vocode")
+"""What makes sound of codes."""
+SPOKEN: tuple[Kind, ...] = ("talk", *HEARD)
 """What a frame of speech goes through, as one of a loopback goes through `engine.KINDS`."""
+CHUNKS = (4, 2, 1)
+"""Frames of codes that are made sound in one step, most first."""
 MARGIN = 0.2
-_RECENT = 32
-_QUANTILE = 0.5
-
-
-class StepTimes:
-    """How long steps take, by kind and number of rows."""
-
-    def __init__(self) -> None:
-        self._recent: dict[tuple[Kind, int], deque[tuple[float, int]]] = {}
-        self._usual: dict[Kind, dict[int, tuple[int, float]]] = {}
-        self._known: dict[Kind, tuple[tuple[int, float], ...]] = {}  # rows and seconds, fewest rows first
-
-    def add(self, kind: Kind, rows: int, seconds: float) -> None:
-        """A step was taken. Of those between two powers of two the middle one, by time, stands for all, with its own rows."""
-        size = 1 << (rows - 1).bit_length()
-        recent = self._recent.setdefault((kind, size), deque(maxlen=_RECENT))
-        recent.append((seconds, rows))
-        usual_s, usual_rows = sorted(recent)[int(_QUANTILE * (len(recent) - 1))]
-        usual = self._usual.setdefault(kind, {})
-        usual[size] = usual_rows, usual_s
-        self._known[kind] = tuple(sorted(usual.values()))  # replaced as a whole: others read it in another thread
-
-    def seconds(self, kind: Kind, rows: int) -> float:
-        """Of a step of ``rows``: between what is known, beyond it as what is known goes on; 0 where nothing is known."""
-        known = self._known.get(kind, ())
-        if not known:
-            return 0.0
-        if rows <= known[0][0]:
-            return known[0][1]
-        below = known[0]
-        for above in known[1:]:
-            if rows <= above[0]:
-                return _line(below, above, rows)
-            below = above
-        if len(known) == 1:
-            return below[1] * rows / below[0]
-        return max(_line(known[-2], below, rows), below[1])
-
-
-def _line(a: tuple[int, float], b: tuple[int, float], at: int) -> float:
-    return a[1] + (b[1] - a[1]) * (at - a[0]) / (b[0] - a[0])
+ROUNDS = (4, 3, 2)
+"""In a frame's length, in which what many clients say is taken together."""
+_CALM = 0.5
+"""The share of the engine's time above which fewer rounds are better than an early answer."""
 
 
 class Admission:
@@ -74,9 +42,42 @@ class Admission:
 
     def busy(self, sessions: Mapping[Kind, int]) -> float:
         """The share of the engine's time that so many need, in batches of the size that is best."""
-        return sum(self._each_s(kind, n) * n for kind, n in sessions.items() if n) / self._frame_s
+        chunk, speakers, busy_s = self.chunk(sessions), sessions.get("talk", 0), 0.0
+        for kind, n in sessions.items():
+            spoken = min(speakers, n) if kind in HEARD and chunk > 1 else 0
+            busy_s += self._each_s(kind, n - spoken) * (n - spoken) + self._each_s(kind, spoken, chunk) * spoken / chunk
+        return busy_s / self._frame_s
 
-    def _each_s(self, kind: Kind, n: int) -> float:
+    def chunk(self, sessions: Mapping[Kind, int]) -> int:
+        """Of `CHUNKS`, the most frames for which `round_s` is within a frame's length, less the margin; else 1."""
+        most_s = (1 - self._margin) * self._frame_s
+        return next((chunk for chunk in CHUNKS if round_s(self.times, sessions, chunk) <= most_s), 1)
+
+    def pace_s(self, sessions: Mapping[Kind, int]) -> float:
+        """How far apart the rounds shall be: as near as leaves the engine half of its time, as a larger batch costs less a row.
+
+        An engine without a rest takes what comes one by one, and is late with all of it when the machine is.
+        """
+        for rounds in ROUNDS:
+            some = {kind: -(-n // rounds) for kind, n in sessions.items()}
+            if rounds * round_s(self.times, some, 1) <= _CALM * self._frame_s:
+                break
+        return self._frame_s / rounds
+
+    def _each_s(self, kind: Kind, n: int, n_frames: int = 1) -> float:
         """What each of ``n`` costs in a batch of the best size up to all of them."""
-        sizes = [1 << i for i in range((n - 1).bit_length())]
-        return min(self.times.seconds(kind, size) / size for size in (*sizes, n))
+        sizes = [1 << i for i in range((n - 1).bit_length())] if n else []
+        return min((self.times.seconds(kind, size, n_frames) / size for size in (*sizes, n) if size), default=0.0)
+
+
+def round_s(times: StepTimes, sessions: Mapping[Kind, int], n_frames: int) -> float:
+    """What one step of every kind usually takes, of all who need it: ``n_frames`` of what is spoken, and one of the rest."""
+    speakers, found_s = sessions.get("talk", 0), 0.0
+    for kind in (*KINDS, *SPOKEN[:1]):
+        n = sessions.get(kind, 0)
+        spoken = min(speakers, n) if kind in HEARD and n_frames > 1 else 0
+        if spoken:
+            found_s += times.seconds(kind, spoken, n_frames)
+        if n > spoken:
+            found_s += times.seconds(kind, n - spoken, 1)
+    return found_s

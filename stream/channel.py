@@ -69,6 +69,11 @@ class Channel(Generic[T]):
         """Whether nothing more can be sent. What is inside can still be received."""
         return self._closed
 
+    @property
+    def waiting(self) -> int:
+        """Items inside now."""
+        return len(self._items)
+
     async def send(self, item: T) -> None:
         """Put ``item`` in; waits only under the policy ``wait``.
 
@@ -112,6 +117,10 @@ class Channel(Generic[T]):
                 raise ChannelClosed(f"channel {self.name or 'without name'} is closed")
             await self._wait(self._receivers, self._has_items)
         return self._take()
+
+    def take_if(self, fits: Callable[[T], bool]) -> T | None:
+        """The oldest item, if one is there and it ``fits``; never waits."""
+        return self._take() if self._items and fits(self._items[0]) else None
 
     def close(self) -> None:
         """No more sending; receivers get what is left. Closing twice is fine."""

@@ -45,6 +45,8 @@ class Frame(NamedTuple, Generic[T]):
     "Codebooks known of this frame; None where no codes are involved yet."
     attenuation_db: float = 0.0
     "How far the decoder shall fade this frame, for one that was made up."
+    due_s: float | None = None
+    "When whoever plays it needs it, for what is made ahead of its time; None: a frame's length after ``born_s``."
 
     def carrying(self, data: U, left_s: float | None = None, **changes: Any) -> Frame[U]:
         """The same moment of the stream with other data."""
@@ -57,6 +59,7 @@ class Frame(NamedTuple, Generic[T]):
             self.concealed,
             self.books,
             self.attenuation_db,
+            self.due_s,
         )
         return carried._replace(**changes) if changes else carried
 

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ _FEW = 4
 """So many connections are heard at once."""
 _MOST_PONG_BYTES = 1 << 20
 """Who takes none of them pings no more."""
-_ROUND_S = 0.008
-"""More are heard in rounds, a fifth of a frame apart: what comes between two goes through server and engine together."""
+_PACE_S = 0.01
+"""Between the rounds in which more are heard, where nobody says another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +71,18 @@ async def host(
     limits: Limits,
     tls: Tls | None = None,
     ready: Callable[[], None] = lambda: None,
+    pace_s: Callable[[], float] = lambda: _PACE_S,
 ) -> None:
-    """Serve ``app`` on the bound socket ``listening`` until cancelled. Raises ServeError as `Tls.check`."""
+    """Serve ``app`` on the bound socket ``listening`` until cancelled.
+
+    ``pace_s``: how far apart the rounds are in which many clients are heard. Raises ServeError as `Tls.check`.
+    """
     if tls is not None:
         tls.check()
     config = uvicorn.Config(
         app,
         http=_HttpProtocol,
-        ws=_WebSocketProtocol,
+        ws=partial(_WebSocketProtocol, pace_s=pace_s),  # type: ignore[arg-type]  # it is called, nothing else
         ws_max_size=limits.message_bytes,
         ws_per_message_deflate=False,  # codes and noise do not get smaller, and waiting for more costs time
         lifespan="off",
@@ -159,8 +164,9 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
     _looking: asyncio.TimerHandle | None = None
     _parsing: asyncio.Handle | None = None
 
-    def __init__(self, *given: Any, **named: Any) -> None:
+    def __init__(self, *given: Any, pace_s: Callable[[], float], **named: Any) -> None:
         super().__init__(*given, **named)
+        self._pace_s = pace_s
         self._unread = bytearray()
 
     async def run_asgi(self) -> None:
@@ -175,7 +181,8 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
             if len(self.connections) <= _FEW:
                 self._parse()
             else:
-                self._parsing = self.loop.call_at(math.ceil(self.loop.time() / _ROUND_S) * _ROUND_S, self._parse)
+                pace_s = self._pace_s()
+                self._parsing = self.loop.call_at(math.ceil(self.loop.time() / pace_s) * pace_s, self._parse)
 
     async def receive(self) -> ASGIReceiveEvent:
         message = await super().receive()
@@ -283,7 +290,8 @@ def _hung_up(connection: socket.socket) -> bool:
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
-    """A text that is no UTF-8 is a client's fault, and no news: uvicorn would print a traceback for it."""
+    """A text that is no UTF-8 is a client's fault, as a request that is no HTTP is: uvicorn would print a traceback for it."""
     if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
         record.exc_info = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
     return True

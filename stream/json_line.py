@@ -35,7 +35,9 @@ class JsonLine:
 
     async def converse(self, run: Callable[[], Awaitable[None]]) -> None:
         """The handshake, and ``run`` to its end; what that raises the client is told, and the log where it is our fault."""
-        with suppress(WebSocketDisconnect):
+        with suppress(
+            OSError, WebSocketDisconnect
+        ):  # before the handshake is through Starlette does not turn the one into the other
             await self._websocket.accept()
             try:
                 await run()

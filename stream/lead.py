@@ -13,15 +13,21 @@ class Lead:
         """Raises ValueError: less than two frames, with which every frame would come when the one before has ended."""
         if not lead_s >= 2 * frame_s:
             raise ValueError(f"a lead of {1000 * lead_s:g} ms is less than two frames of {1000 * frame_s:g} ms")
-        self._frame_s, self._lead_s = frame_s, lead_s
+        self.frame_s, self.lead_s = frame_s, lead_s
         self.played_s: float | None = None
         "When everything that was written will have been played; None before the first frame."
 
-    def wait_s(self, now_s: float) -> float:
-        """How long from now until another frame may be written, >= 0."""
+    def wait_s(self, now_s: float, n_frames: int = 1) -> float:
+        """How long from now until ``n_frames`` more may be written, >= 0."""
         if self.played_s is None:
             return 0.0
-        return max(self.played_s + self._frame_s - self._lead_s - now_s, 0.0)
+        return max(self.played_s + n_frames * self.frame_s - self.lead_s - now_s, 0.0)
+
+    def left_s(self, now_s: float, n_frames: int = 1) -> float:
+        """How much sound the player still has when ``n_frames`` more may be written; 0 before the first."""
+        if self.played_s is None:
+            return 0.0
+        return min(self.played_s - now_s, self.lead_s - n_frames * self.frame_s)
 
     def due_s(self, now_s: float) -> float:
         """When the next frame must be there to be in time; for the first one that is now."""
@@ -29,7 +35,7 @@ class Lead:
 
     def wrote(self, now_s: float) -> None:
         """A frame was written."""
-        self.played_s = max(self.due_s(now_s), now_s) + self._frame_s
+        self.played_s = max(self.due_s(now_s), now_s) + self.frame_s
 
     def resume(self, now_s: float) -> None:
         """There is something to say again: a player that has run dry meanwhile begins anew."""

@@ -1,9 +1,9 @@
 """The thread that the models run in, and its face towards asyncio.
 
-Coroutines hand in pieces of work and wait; the thread takes the piece that is due first, together with every
-other piece of its kind, as one batch. A piece may ask for several kinds in a row, each of which works on what the one before
-it gave: it comes back when all of them are done. There is never more than one waiting piece for each (row, first kind), so
-the queue is bounded by the engine's rows.
+Coroutines hand in pieces of work and wait; the thread takes the piece that is due first, together with every other of its
+kind and length, as one batch. A piece may ask for several kinds in a row, each of which works on what the one before it gave:
+it comes back when all of them are done. There is never more than one waiting piece for each (row, first kind), so the queue is
+bounded by the engine's rows.
 
 Two threads meet in three places only: the inbox of the engine's thread, ``call_soon_threadsafe``, and the futures,
 of which the thread asks whether anybody still waits.
@@ -12,6 +12,7 @@ of which the thread asks whether anybody still waits.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
@@ -21,12 +22,16 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from .admission import Admission
+from .admission import ROUNDS, SPOKEN, Admission, round_s
 from .clock import Clock, monotonic
 from .descriptor import Descriptor
 from .engine import KINDS, TALK_KINDS, Engine, Kind, Work, n_frames
 from .errors import EngineBusy, EngineStopped, NoSlot
 from .statistics import Latency
+from .step_times import StepTimes
+
+_PACED_S = 1.0
+"""How long a pace holds."""
 
 
 class Visit(NamedTuple):
@@ -42,13 +47,22 @@ class _Request:
     """A piece of work, and who waits for it."""
 
     __slots__ = (
-        "answers", "asked_s", "begun", "data", "done_s", "due_s", "fresh", "future", "kind", "kinds", "last_s", "session"
+        "answers", "asked_s", "begun", "data", "done_s", "due_s", "fresh", "future", "kind", "kinds", "last_s", "n_frames",
+        "session",
     )  # fmt: skip
 
     def __init__(
-        self, session: Session, kinds: Sequence[Kind], data: Any, due_s: float, fresh: bool, asked_s: float
+        self,
+        session: Session,
+        kinds: Sequence[Kind],
+        data: Any,
+        n_frames: int,
+        due_s: float,
+        fresh: bool,
+        asked_s: float,
     ) -> None:
         self.session = session
+        self.n_frames = n_frames
         self.kinds = kinds
         self.data = data
         self.due_s = due_s
@@ -97,12 +111,24 @@ class Session:
             RuntimeError: another piece that begins with this kind is waiting: a stream has one order.
             EngineStopped: the engine failed or stopped, or this session was closed meanwhile.
         """
-        n_frames(self.descriptor, kinds[0], data)
-        return await self._loop._ask(self, kinds, data, due_s, fresh)
+        n = n_frames(self.descriptor, kinds[0], data)
+        return await self._loop._ask(self, kinds, data, n, due_s, fresh)
 
     async def talk(self, kind: Kind, data: Any, due_s: float, *, fresh: bool = False) -> Any:
         """As `step`, for the kinds ``read`` and ``talk``; the engine must be a `talk_engine.TalkEngine`."""
-        return (await self._loop._ask(self, (kind,), data, due_s, fresh)).answers[0]
+        return (await self._loop._ask(self, (kind,), data, 1, due_s, fresh)).answers[0]
+
+    def takes_s(self, kind: Kind, n_frames: int = 1) -> float:
+        """What a step of ``n_frames`` takes for all sessions that need ``kind``, in a bad moment; infinity before the first."""
+        times = self._loop.times
+        return times.slow_s(kind, max(self._loop.sessions[kind], 1), n_frames) if times.knows(kind) else math.inf
+
+    def round_s(self, n_frames: int) -> float:
+        """What one step of each kind usually takes, ``n_frames`` of what is spoken and one of the rest."""
+        sessions = self._loop.sessions
+        if not sessions["talk"]:  # this one speaks, whatever it said that it needs
+            sessions = sessions | Counter[Kind](SPOKEN)
+        return round_s(self._loop.times, sessions, n_frames)
 
     @property
     def closed(self) -> bool:
@@ -132,10 +158,14 @@ class EngineLoop:
         self._engine = engine
         self._clock = clock
         self._admission = admission
+        self.times = StepTimes() if admission is None else admission.times
+        "Of all steps."
         self._descriptor = engine.descriptor
         self._rows = engine.rows
-        self._open: Counter[Kind] = Counter()  # sessions that need each kind
+        self.sessions: Counter[Kind] = Counter()
+        "That need each kind."
         self._n_open = 0
+        self._pace_s, self._paced_s = 0.0, -math.inf  # and when it was found
         self._stopping = False
         self._failure: BaseException | None = None
         self._asyncio: asyncio.AbstractEventLoop | None = None
@@ -163,6 +193,16 @@ class EngineLoop:
         return self._n_open
 
     @property
+    def pace_s(self) -> float:
+        """How far apart rounds should be in which what many clients say is taken together."""
+        now_s = self._clock()
+        if self._admission is None:
+            return self._descriptor.frame_ms / 1000 / ROUNDS[0]
+        if now_s >= self._paced_s + _PACED_S:
+            self._pace_s, self._paced_s = self._admission.pace_s(self.sessions), now_s
+        return self._pace_s
+
+    @property
     def waiting(self) -> int:
         """Pieces that somebody waits for."""
         return len(self._unanswered)
@@ -187,9 +227,9 @@ class EngineLoop:
         self.check()
         if self._n_open >= self._rows:
             raise NoSlot(self._rows)
-        if self._admission is not None and not self._admission.fits(self._open + Counter(kinds)):
+        if self._admission is not None and not self._admission.fits(self.sessions + Counter(kinds)):
             raise EngineBusy(self._n_open, self._rows)
-        self._open.update(kinds)
+        self.sessions.update(kinds)
         self._n_open += 1
         return Session(self, kinds)
 
@@ -215,14 +255,16 @@ class EngineLoop:
         error.__cause__ = self._failure
         return error
 
-    async def _ask(self, session: Session, kinds: Sequence[Kind], data: Any, due_s: float, fresh: bool) -> Visit:
+    async def _ask(
+        self, session: Session, kinds: Sequence[Kind], data: Any, n_frames: int, due_s: float, fresh: bool
+    ) -> Visit:
         self.check()
         if session.closed:
             raise EngineStopped("this session is closed")
         before = session.newest.get(kinds[0])
         if before is not None and not before.begun and not before.future.done():
             raise RuntimeError(f"a step of kind {kinds[0]!r} is already waiting in this session")
-        request = session.newest[kinds[0]] = _Request(session, kinds, data, due_s, fresh, self._clock())
+        request = session.newest[kinds[0]] = _Request(session, kinds, data, n_frames, due_s, fresh, self._clock())
         self._unanswered.add(request)
         if not self._asked:
             request.future.get_loop().call_soon(self._hand_over)
@@ -242,7 +284,7 @@ class EngineLoop:
             if request.session is session:
                 _answer(request, EngineStopped("this session was closed"))
         self._inbox.put(session)  # after the batch in hand, before any later one
-        self._open.subtract(session.kinds)
+        self.sessions.subtract(session.kinds)
         self._n_open -= 1
 
     # ---- the engine's thread -------------------------------------------------------------------------------
@@ -286,8 +328,7 @@ class EngineLoop:
             raise RuntimeError(f"the engine gave {len(answers)} answers to {len(work)} pieces of work")
         now_s = self._clock()
         self.step_latency[kind].add(now_s - began_s)
-        if self._admission is not None:
-            self._admission.times.add(kind, len(batch), now_s - began_s)
+        self.times.add(kind, len(batch), now_s - began_s, batch[0].n_frames)
         for request, answer in zip(batch, answers, strict=True):
             request.last_s = now_s - request.done_s if request.answers else 0.0
             request.done_s = now_s
@@ -321,12 +362,13 @@ class EngineLoop:
 
 
 def _take(waiting: list[_Request]) -> list[_Request]:
-    """The piece that is due first and all others of its kind, by slack; the others stay. What nobody waits for goes."""
+    """The piece that is due first and all others of its kind and length, by slack; the others stay. What nobody waits for
+    goes."""
     wanted = [request for request in waiting if not request.future.done()]
     wanted.sort(key=lambda request: request.due_s)
-    kind = wanted[0].kind if wanted else None
-    batch = [request for request in wanted if request.kind == kind]
-    waiting[:] = [request for request in wanted if request.kind != kind]
+    first = (wanted[0].kind, wanted[0].n_frames) if wanted else None
+    batch = [request for request in wanted if (request.kind, request.n_frames) == first]
+    waiting[:] = [request for request in wanted if (request.kind, request.n_frames) != first]
     for request in batch:
         request.begun = True
     return batch

@@ -23,6 +23,7 @@ from .generation import Generation
 from .loop import Session
 from .loss import GilbertLoss
 from .packer import Dial, Packer
+from .ramp import MOST
 from .stages import Line, Tap, Wire
 from .statistics import Statistics
 
@@ -98,6 +99,10 @@ class _Conversation:
         self.statistics.watch(channel)
         return channel
 
+    def received(self) -> Channel[Frame[Codes]]:
+        """Between the wire and the second visit of the engine; what is not live waits there to go several frames at a time."""
+        return self.channel("received", MOST if self.settings.aligned and not self.settings.live else WAITING_FRAMES)
+
     def capture(self, tasks: TaskGroup, source: Source) -> tuple[Task[int], Channel[Frame[Pcm]]]:
         """Sound in frames; the task's result is how many samples came in."""
         # Only what a live source gives is ever lost: the models behind it must not miss a frame.
@@ -167,7 +172,7 @@ async def loopback(
     talk = _Conversation(session, settings, statistics, dial, taps, generation, clock)
     line, write, receive = talk.line, talk.write(), talk.receive()
     loss = loss or GilbertLoss(settings.loss, settings.burst, settings.seed)
-    received: Channel[Frame[Codes]] = talk.channel("received")
+    received = talk.received()
 
     async def cross(packets: Iterable[Wire]) -> None:
         for packet in packets:
@@ -241,7 +246,7 @@ async def decode(
     """
     talk = _Conversation(session, settings, statistics, None, taps, generation, clock)
     line, receive = talk.line, talk.receive()
-    received: Channel[Frame[Codes]] = talk.channel("received")
+    received = talk.received()
 
     async def listen() -> None:
         async with received:

@@ -22,6 +22,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from . import messages, metrics
@@ -79,7 +80,9 @@ class Replica:
                 await warm_up(loop, talks=options.speakers is not None)
                 yield
 
-        return make_app(self._service, replace(options, routes=tuple(routes)), alive)
+        app = make_app(self._service, replace(options, routes=tuple(routes)), alive)
+        app.add_middleware(StillThere)
+        return app
 
     async def check_health(self) -> None:
         """Ray asks. Raises EngineStopped: the engine failed, or makes no progress."""
@@ -109,10 +112,33 @@ class Replica:
         return Response(generate_latest(SimpleNamespace(collect=families.values)), media_type=metrics.CONTENT_TYPE)
 
 
+class StillThere:
+    """ASGI middleware for clients that were gone before their handshake came here.
+
+    Where ASGI has ``websocket.connect`` first, and Starlette takes anything else for a fault, Ray may begin with the end.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await self._app(scope, receive, send)
+            return
+        waiting = [await receive()]
+        if waiting[0]["type"] == "websocket.disconnect":
+            return
+
+        async def next_one() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        await self._app(scope, next_one, send)
+
+
 async def no_rooms(websocket: WebSocket) -> None:
     """``/v1/room``: those of one room would not meet, each with another replica."""
-    await websocket.accept(ROOM_PROTOCOL if ROOM_PROTOCOL in websocket.scope["subprotocols"] else None)
-    with suppress(WebSocketDisconnect):
+    with suppress(OSError, WebSocketDisconnect):
+        await websocket.accept(ROOM_PROTOCOL if ROOM_PROTOCOL in websocket.scope["subprotocols"] else None)
         error = Error("unsupported", "a cluster has no rooms: they need a server of their own")
         await websocket.send_text(messages.encode(error))
         await websocket.close(ROOM_CLOSE_CODES["unsupported"])

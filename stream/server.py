@@ -26,7 +26,7 @@ from starlette.types import Lifespan, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from . import elevenlabs, metrics, openai_speech, speak_mode
-from .admission import Admission
+from .admission import CHUNKS, HEARD, Admission
 from .call import Call, Service, Socket
 from .clock import Clock
 from .elevenlabs_contexts import MULTI, multi_stream_input
@@ -52,6 +52,7 @@ logger = logging.getLogger(__name__)
 STALLED_S = 5.0
 """A step that was not answered for so long: the engine makes no progress."""
 _WARM_FRAMES = 4
+_WARM_CHUNKS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +92,25 @@ async def serve(
         async with EngineLoop(engine, admission=Admission(engine.descriptor.frame_ms / 1000)) as loop:
             await warm_up(loop, talks=options.speakers is not None)
             service = make_service(loop, options)
-            await host(make_app(service, options), listening, service.limits, options.tls, ready)
+            app = make_app(service, options)
+            await host(app, listening, service.limits, options.tls, ready, lambda: loop.pace_s)
 
 
 async def warm_up(loop: EngineLoop, talks: bool = False) -> None:
     """Take every kind of step a few times, so that the first client waits for none of what happens once; by one row, by two,
-    by four and so on, so that it is known who may come."""
+    by four and so on, so that it is known who may come; where there is a talker, also of a few frames at once."""
     n, score = 1, None
     while n < 2 * loop.rows:
         with ExitStack() as stack:
-            rows = [
-                stack.enter_context(loop.open(())) for _ in range(min(n, loop.rows))
-            ]  # whoever needs nothing is let in
+            # Whoever needs nothing is let in.
+            rows = [stack.enter_context(loop.open(())) for _ in range(min(n, loop.rows))]
             if talks and score is None:
                 score = await rows[0].talk("read", Reading("ə", Manner()), 0.0)
             for _ in range(_WARM_FRAMES):
                 await asyncio.gather(*(_warm_up(row, score) for row in rows))
+            for chunk in CHUNKS[:-1] if talks else ():
+                for _ in range(_WARM_CHUNKS):
+                    await asyncio.gather(*(_warm_up_chunk(row, chunk) for row in rows))
         n *= 2
 
 
@@ -117,6 +121,11 @@ async def _warm_up(row: Session, score: Score | None) -> None:
     await row.step("vocode", await row.step("decode", codes, 0.0), 0.0)
     if score is not None:
         await row.talk("talk", Moment(score, 0), 0.0)
+
+
+async def _warm_up_chunk(row: Session, n_frames: int) -> None:
+    codes = np.zeros((n_frames, row.descriptor.books), np.int16)
+    await row.visit(HEARD, codes, 0.0)
 
 
 def make_service(loop: EngineLoop, options: ServerOptions) -> Service:

@@ -1,12 +1,13 @@
 """A whole conversation of the other kind: text in, sound or packets out.
 
-read -> talk -> decode and vocode -> sink, each in a task of its own, joined by channels of one frame: a sink that is slow, as
-one is that plays, holds back everything up to who writes the text.
+read -> talk -> decode and vocode -> sink, each in a task of its own, joined by channels of a frame or a few: a sink that is
+slow, as one is that plays, holds back everything up to who writes the text.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from asyncio import TaskGroup
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from .lead import Lead
 from .loop import Session
 from .packer import Dial, Packer
 from .pipeline import WAITING_FRAMES, PacketSink, Sink, Taps, first_error
+from .ramp import MOST, Ramp
 from .session_events import TextArrived
 from .stages import Line, Wire
 from .statistics import Statistics
@@ -81,7 +83,7 @@ async def speak(
         await sink(frame)
 
     async with first_error(), TaskGroup() as tasks:
-        codes = _talk(tasks, texts, speech, context, line, tell)
+        codes = _talk(tasks, texts, speech, context, line, tell, in_chunks=True)
         hearing = stages.hear(codes, hand_over, line, session, context.taps.mel_out)
         heard = tasks.create_task(hearing, name="hear")
     return heard.result()
@@ -112,20 +114,22 @@ def _line(context: Context) -> Line:
     return Line(context.generation, context.clock, context.statistics)
 
 
-def _channel(context: Context, name: str) -> Channel[Any]:
-    channel: Channel[Any] = Channel(WAITING_FRAMES, "wait", name)
+def _channel(context: Context, name: str, capacity: int = WAITING_FRAMES) -> Channel[Any]:
+    channel: Channel[Any] = Channel(capacity, "wait", name)
     context.statistics.watch(channel)
     return channel
 
 
 def _talk(
-    tasks: TaskGroup, texts: AsyncIterable[TextArrived], speech: Speech, context: Context, line: Line, tell: Tell
-) -> Channel[Frame[Codes]]:
+    tasks: TaskGroup, texts: AsyncIterable[TextArrived], speech: Speech, context: Context, line: Line, tell: Tell,
+    in_chunks: bool = False,
+) -> Channel[Frame[Codes]]:  # fmt: skip
     """The first two stages, and the channel that they fill."""
     session, first = context.session, context.first_audio
-    lead = Lead(session.descriptor.frame_ms / 1000, speech.lead_ms / 1000) if speech.lead_ms is not None else None
+    lead = Lead(session.descriptor.frame_ms / 1000, math.inf if speech.lead_ms is None else speech.lead_ms / 1000)
+    ramp = Ramp(lead, session) if in_chunks else None
     passages: Channel[Frame[Passage | TextEnd]] = _channel(context, "read")
-    codes: Channel[Frame[Codes]] = _channel(context, "talked")
+    codes: Channel[Frame[Codes]] = _channel(context, "talked", MOST if in_chunks else WAITING_FRAMES)
 
     def told(event: TalkEvent) -> None:
         first.mark("written", context.clock())
@@ -137,6 +141,6 @@ def _talk(
     tasks.create_task(
         read(texts, passages, line, session, context.reader, speech.manner, speech.most_chars, begun), name="read"
     )
-    talking = talk(passages, codes, line, session, lead, speech.dial, told, context.sleep, context.taps.codes)
+    talking = talk(passages, codes, line, session, lead, speech.dial, told, context.sleep, context.taps.codes, ramp)
     tasks.create_task(talking, name="talk")
     return codes

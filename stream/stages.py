@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from .admission import CHUNKS, HEARD
 from .align import Trim
 from .channel import Channel
 from .clock import Clock
@@ -61,11 +62,12 @@ class Line:
             latency.add(now_s - s)
         return now_s
 
-    def visited(self, kinds: tuple[Kind, Kind], visit: Visit, came_s: float) -> float:
+    def visited(self, kinds: tuple[Kind, Kind], visit: Visit, came_s: Iterable[float]) -> float:
         """The same of two stages that were one visit of the engine."""
-        now_s = self.clock()
-        self.statistics.stage(kinds[0]).add(now_s - came_s - visit.last_s)
-        self.statistics.stage(kinds[1]).add(visit.last_s)
+        now_s, first, second = self.clock(), self.statistics.stage(kinds[0]), self.statistics.stage(kinds[1])
+        for s in came_s:
+            first.add(now_s - s - visit.last_s)
+            second.add(visit.last_s)
         return now_s
 
 
@@ -118,7 +120,6 @@ async def fill(frames: Channel[Frame[Pcm]], out: Channel[Frame[Pcm]], descriptor
 
 
 _SPEAK: tuple[Kind, Kind] = ("mel", "encode")
-_HEAR: tuple[Kind, Kind] = ("decode", "vocode")
 
 
 async def speak(
@@ -138,7 +139,7 @@ async def speak(
         visit = await session.visit(_SPEAK, frame.data, frame.born_s + frame_s, fresh=fresh)
         mel, codes = visit.answers
         line.statistics.codes.add(codes)
-        now_s = line.visited(_SPEAK, visit, frame.left_s)
+        now_s = line.visited(_SPEAK, visit, [frame.left_s])
         if tap:
             tap(frame.carrying(mel, left_s=now_s))
         await sink(frame.carrying(codes, left_s=now_s))
@@ -285,8 +286,10 @@ async def hear(
 ) -> int:
     """Frames of codes -> mel -> pcm, in one visit of the engine, -> the sink. Returns the samples given.
 
-    With ``trim`` they are exactly in line with the original, for whose length ``n_samples`` is asked when the input has ended;
-    None where that is not known. A frame that was made up is faded in the mel, which takes a visit for each half.
+    What waits is taken together, a few frames at a time: a talker sends them so, and a backlog is caught up with. The sink
+    gets them one by one. With ``trim`` the samples are exactly in line with the original, for whose length ``n_samples`` is
+    asked when the input has ended; None where that is not known. A frame that was made up is faded in the mel, which takes a
+    visit for each half.
     """
     frame_s = session.descriptor.frame_ms / 1000
     generation, faded_db, given = None, 0.0, 0
@@ -303,7 +306,7 @@ async def hear(
         if not line.wanted(frame, frames.name):
             continue
         fresh, generation = frame.generation != generation, frame.generation
-        due_s = frame.born_s + frame_s
+        chunk, due_s = [frame], frame.born_s + frame_s if frame.due_s is None else frame.due_s
         if frame.attenuation_db > 0:
             known = await session.step("decode", frame.data, due_s, fresh=fresh)
             mel = fade(known, 0.0 if fresh else faded_db, frame.attenuation_db)
@@ -311,20 +314,39 @@ async def hear(
             pcm = await session.step("vocode", mel, due_s, fresh=fresh)
             left_s = line.leaving("vocode", [left_s])
         else:
-            visit = await session.visit(_HEAR, frame.data, due_s, fresh=fresh)
+            if frames.waiting:
+                chunk += _waiting(frames, generation)
+            codes = frame.data if len(chunk) == 1 else np.concatenate([one.data for one in chunk])
+            visit = await session.visit(HEARD, codes, due_s, fresh=fresh)
             mel, pcm = visit.answers
-            left_s = line.visited(_HEAR, visit, frame.left_s)
+            left_s = line.visited(HEARD, visit, [one.left_s for one in chunk])
         faded_db = frame.attenuation_db
-        if tap:
-            tap(frame.carrying(mel, left_s=left_s))
-        if not line.wanted(frame, "vocoded"):
-            continue
-        last = frame.carrying(trim.push(pcm) if trim else pcm, left_s=left_s)
-        await give(last)
-        line.statistics.age.add(line.leaving("play", [left_s]) - frame.born_s)
+        for one, its_mel, its_pcm in zip(chunk, _cut(mel, len(chunk)), _cut(pcm, len(chunk)), strict=True):
+            if tap:
+                tap(one.carrying(its_mel, left_s=left_s))
+            if not line.wanted(one, "vocoded"):
+                continue
+            last = one.carrying(trim.push(its_pcm) if trim else its_pcm, left_s=left_s)
+            if one.due_s is not None:  # what is made ahead of its time is new; what is late is as old as it is late
+                last = last._replace(born_s=min(line.clock(), one.due_s))
+            await give(last)
+            line.statistics.age.add(line.leaving("play", [left_s]) - last.born_s)
     if trim and last is not None:
         await give(last.carrying(trim.finish(n_samples())))
     return given
+
+
+def _cut(data: A, n_frames: int) -> list[A]:
+    """Its frames. Mostly there is one, for which numpy would take as long as a stage does."""
+    return [data] if n_frames == 1 else np.split(data, n_frames)
+
+
+def _waiting(frames: Channel[Frame[Codes]], generation: int) -> Iterator[Frame[Codes]]:
+    """The frames that are there besides the first, as many as go into one piece."""
+    n = next(n for n in CHUNKS if n <= 1 + frames.waiting)
+    while n > 1 and (frame := frames.take_if(lambda it: it.generation == generation and it.attenuation_db == 0)):
+        yield frame
+        n -= 1
 
 
 def fade(mel: Mel, from_db: float, to_db: float) -> Mel:

@@ -129,13 +129,18 @@ class Level:
     @property
     def rms_dbfs(self) -> float:
         """Root of the mean square over the newest blocks, 0 dBFS = 1.0."""
-        blocks = list(self._blocks)
-        return _dbfs(math.sqrt(sum(float(np.dot(b, b)) for b in blocks) / max(sum(map(len, blocks)), 1)))
+        pcm = self._newest()
+        return _dbfs(math.sqrt(float(np.dot(pcm, pcm)) / max(len(pcm), 1)))
 
     @property
     def peak_dbfs(self) -> float:
         """Largest magnitude over the newest blocks."""
-        return _dbfs(max((float(np.abs(b).max()) for b in list(self._blocks)), default=0.0))
+        return _dbfs(float(np.abs(self._newest()).max(initial=0.0)))
+
+    def _newest(self) -> Pcm:
+        """All blocks as one: for short arrays numpy takes as long as for long ones."""
+        blocks = list(self._blocks)
+        return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
 def _dbfs(amplitude: float) -> float:

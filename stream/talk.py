@@ -21,6 +21,7 @@ from .frames import Codes, Frame
 from .lead import Lead
 from .loop import Session
 from .packer import Dial
+from .ramp import Ramp
 from .session_events import TextArrived
 from .spoken import Spoken, joined, shortened
 from .stages import Line, Tap
@@ -132,7 +133,8 @@ async def read(
     Raises UsageError: a text is longer than ``most_chars``.
     """
     cutter: Clauses | None = None
-    generation = n_chars = seq = 0
+    generation = n_chars = seq = n_read = 0
+    frame_s = session.descriptor.frame_ms / 1000
 
     async def send(data: Passage | TextEnd) -> None:
         nonlocal seq
@@ -141,6 +143,7 @@ async def read(
         seq += 1
 
     async def pass_on(clauses: Sequence[Clause]) -> None:
+        nonlocal n_read
         for clause in clauses:
             if line.generation.is_stale(generation):
                 return
@@ -150,7 +153,9 @@ async def read(
                 if line.generation.is_stale(generation):
                     return
                 phonemes, _ = joined(part.words)
-                score = await session.talk("read", Reading(phonemes, manner, part.least_pause_s), line.clock())
+                due_s = line.clock() + (frame_s if n_read else 0.0)  # what was read before is made sound first
+                score = await session.talk("read", Reading(phonemes, manner, part.least_pause_s), due_s)
+                n_read += 1
                 await send(Passage(part.text, part.words, score))
 
     async def end() -> None:
@@ -165,7 +170,7 @@ async def read(
             if line.generation.is_stale(piece.generation):
                 continue
             if cutter is None or piece.generation != generation:
-                cutter, n_chars, generation = Clauses(), 0, piece.generation
+                cutter, n_chars, n_read, generation = Clauses(), 0, 0, piece.generation
             text = _NO_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", piece.text or "")
             n_chars += len(text)
             if most_chars is not None and n_chars > most_chars:
@@ -216,19 +221,22 @@ async def talk(
     out: Channel[Frame[Codes]],
     line: Line,
     session: Session,
-    lead: Lead | None = None,
+    lead: Lead,
     dial: Dial | None = None,
     tell: Callable[[TalkEvent], None] = lambda event: None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     tap: Tap[Codes] | None = None,
+    ramp: Ramp | None = None,
 ) -> None:
-    """Clauses -> codes, a frame at a time, every one as soon as ``lead`` allows; None: as fast as they are taken.
+    """Clauses -> codes, as soon as ``lead`` allows.
 
     Args:
+        ramp: how many frames to send at once, to be made sound together: those of a clause at most, none waits for words that
+            are not there yet. None: each by itself.
         dial: how many books to keep; the talker writes all of them.
         tell: is told what is spoken when, just before its first frame is sent.
     """
-    speech = _Speech(passages, out, line, session, lead, dial, sleep, tap)
+    speech = _Speech(passages, out, line, session, lead, dial, sleep, tap, ramp)
     async with out:
         async for item in passages:
             if not line.wanted(item, passages.name):
@@ -250,15 +258,16 @@ class _Speech:
         out: Channel[Frame[Codes]],
         line: Line,
         session: Session,
-        lead: Lead | None,
+        lead: Lead,
         dial: Dial | None,
         sleep: Callable[[float], Awaitable[None]],
         tap: Tap[Codes] | None,
+        ramp: Ramp | None,
     ) -> None:
         self.score: Score | None = None
         "Of the newest clause of this text, while it is wanted."
         self._passages, self._out, self._line, self._session = passages, out, line, session
-        self._lead, self._dial, self._sleep, self._tap = lead, dial, sleep, tap
+        self._lead, self._dial, self._sleep, self._tap, self._ramp = lead, dial, sleep, tap, ramp
         self._frame_ms = session.descriptor.frame_ms
         self._generation: int | None = None
         self._n_frames = self._number = self._seq = 0
@@ -270,9 +279,8 @@ class _Speech:
         if generation != self._generation:
             self._generation, self._n_frames, self._number = generation, 0, 0
             self.text_ended()
-            if self._lead:
-                self._lead.restart()
-        elif self._lead:
+            self._lead.restart()
+        else:
             self._lead.resume(now_s)
 
     def text_ended(self) -> None:
@@ -291,14 +299,9 @@ class _Speech:
             words=self._times(passage),
         )
         self._number += 1
-        for frame in range(passage.score.n_frames):
-            codes = await self._make(frame)
-            if codes is None:
-                self._passages.drop("stale")
-                return
-            if frame == 0:
-                tell(began)
-            await self._send(codes)
+        if not await self._speak(0, passage.score.n_frames, lambda: tell(began)):
+            self._passages.drop("stale")
+            return
         tell(PassageEnded(began.generation, began.number, self._n_frames * self._frame_ms))
 
     async def tail(self) -> None:
@@ -306,46 +309,68 @@ class _Speech:
         if self.score is None:
             return
         last = self.score.n_frames
-        for frame in range(last, last + self.score.frames_short_of(END_PAUSE_S)):
-            codes = await self._make(frame)
-            if codes is None:
-                return
-            await self._send(codes)
+        await self._speak(last, last + self.score.frames_short_of(END_PAUSE_S))
 
-    async def _make(self, frame: int) -> Codes | None:
-        """The codes of a frame when it is time for them; None where it is not wanted any more."""
-        line, clock = self._line, self._line.clock
+    async def _speak(self, frame: int, end: int, told: Callable[[], None] | None = None) -> bool:
+        """The frames of the score from ``frame`` to ``end``; False: they are not wanted any more.
+
+        ``told`` is called before the first is sent.
+        """
+        while frame < end:
+            chunk: list[Codes] = []
+            n = await self._next(end - frame)
+            due_s = self._lead.due_s(self._line.clock())
+            while len(chunk) < n and not self._stale():
+                chunk.append(await self._make(frame + len(chunk), due_s))
+            if self._stale():
+                return False
+            if told is not None:
+                told()
+            told = None
+            for codes in chunk:
+                await self._send(codes)
+            if self._stale():
+                return False
+            frame += n
+        return True
+
+    async def _next(self, most: int) -> int:
+        """Waits until it is time for some frames, ``most`` at most; how many."""
+        clock, ramp = self._line.clock, self._ramp
+        n = ramp.n_frames(clock(), most) if ramp else 1
+        wait_s = self._lead.wait_s(clock(), n)
+        if wait_s > 0:
+            await self._sleep(wait_s)
+            n = ramp.n_frames(clock(), n) if ramp else 1  # it may have overslept
+        return n
+
+    async def _make(self, frame: int, due_s: float) -> Codes:
+        """The codes of a frame."""
         assert self.score is not None
-        if self._lead:
-            wait_s = self._lead.wait_s(clock())
-            if wait_s > 0:
-                await self._sleep(wait_s)
-        if self._stale():
-            return None
-        due_s = self._lead.due_s(clock()) if self._lead else clock()
-        began_s = clock()
-        codes: Codes = await self._session.talk("talk", Moment(self.score, frame), due_s, fresh=self._fresh)
+        began_s = self._line.clock()
+        moment = Moment(self.score, frame)
+        codes: Codes = await self._session.talk("talk", moment, due_s, fresh=self._fresh)
         self._fresh = False
-        line.statistics.stage("talk").add(clock() - began_s)
-        return None if self._stale() else codes
+        self._line.statistics.stage("talk").add(self._line.clock() - began_s)
+        return codes
 
     async def _send(self, codes: Codes) -> None:
         now_s = self._line.clock()
+        due_s = self._lead.due_s(now_s)
         # What is made ahead of its time is new; what is late is as old as it is late.
-        born_s = min(now_s, self._lead.due_s(now_s)) if self._lead else now_s
+        born_s = min(now_s, due_s)
         books = self._dial.books if self._dial else None
         if books is not None:
             codes[:, books:] = -1
         self._line.statistics.codes.add(codes)
         generation = self._generation or 0
-        frame = Frame(codes, self._seq, generation, born_s, now_s, books=books)
+        frame = Frame(codes, self._seq, generation, born_s, now_s, books=books, due_s=due_s)
         if self._tap:
             self._tap(frame)
         await self._out.send(frame)
         self._seq += 1
         self._n_frames += 1
-        if self._lead:
-            self._lead.wrote(self._line.clock())
+        self._lead.wrote(self._line.clock())
 
     def _stale(self) -> bool:
         if self._line.generation.is_stale(self._generation or 0):

@@ -1,8 +1,8 @@
 """The engine made of torch modules, on the processor or on a GPU; what its talker does there is in ``torch_talk.py``.
 
 The states of all rows stay on the device, packed (``models/resident.py``). On a GPU a step is a CUDA graph for the smallest
-bucket of rows that holds it; on the processor the same function runs for exactly the rows there are, and as a captured trace
-where that is one row and one frame.
+bucket of rows that holds it, and for a chunk of 1, 2 or 4 frames where codes become sound; on the processor the same function
+runs for exactly the rows there are, and as a captured trace where that is one row and one such chunk.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sottovoce.models.capture import Step, capture
 from sottovoce.models.checkpoint import load_codec
 from sottovoce.models.codec import Codec
 from sottovoce.models.cuda_graph import CudaRecorder
-from sottovoce.models.fixed_step import FixedSteps, Record, chunks
+from sottovoce.models.fixed_step import CHUNKS, FixedSteps, Record, chunks
 from sottovoce.models.griffin_lim import StreamingGriffinLim
 from sottovoce.models.lowered import lower
 from sottovoce.models.resident import Resident
@@ -146,15 +146,19 @@ class TorchEngine(BatchEngine):
     def _warm_up(self) -> None:
         """The first call of a model allocates and chooses kernels; nobody should wait for that.
 
-        On the processor it captures the step that almost every call is: one row, one frame.
+        Live sound comes frame by frame; what is spoken is made sound a few frames at a time. On the processor it captures the
+        steps that almost every call is: one row, one such chunk.
         """
-        for kind in KINDS:
+        for kind in reversed(KINDS):  # the largest first: they share their memory
             resident = self._residents[kind]
+            frames = CHUNKS if kind in ("decode", "vocode") else (1,)
             if self._record is not None:
                 self._fixed[kind] = FixedSteps(resident, lambda n, kind=kind: self._frame(kind, n), self._record)  # type: ignore[misc]
-                self._fixed[kind].warm_up((1,))  # live sound comes frame by frame
-            else:
-                x, nobody = self._frame(kind, 1), torch.tensor([resident.nobody])
+                self._fixed[kind].warm_up(frames)
+                continue
+            nobody = torch.tensor([resident.nobody])
+            for n in frames:
+                x = self._frame(kind, n)
                 resident.step(x, nobody)
                 states = tuple(part.index_select(0, nobody) for part in resident.states)
                 self._captured[kind, tuple(x.shape)] = capture(resident.pure, x, states)

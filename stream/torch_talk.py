@@ -34,7 +34,9 @@ class TorchTalk:
         """Moves ``talker`` to ``device``. ``record``: of steps of fixed shapes; None: each step has the rows that it has."""
         self._talker, self._about, self._device = talker.to(device), about, device
         with torch.inference_mode():
-            self._resident = Resident(_Frame(self._talker), rows)
+            # What is recorded cannot look how many codes its rows choose among.
+            most = None if record is None else about.config.book_size
+            self._resident = Resident(_Frame(self._talker, most), rows)
             self._fixed: FixedSteps | None = None
             if record is not None:
                 self._fixed = FixedSteps(self._resident, lambda n: self._nothing(), record)
@@ -91,8 +93,9 @@ class _Frame:
 
     delay = 0
 
-    def __init__(self, talker: Talker) -> None:
-        self._talker = talker
+    def __init__(self, talker: Talker, most: int | None) -> None:
+        """``most``: codes that a row may choose among, as `Talker.write` has it."""
+        self._talker, self._most = talker, most
         self._by = talker.frames.angles(1)  # a graph cannot fetch them from the host
 
     def initial_state(self, batch: int) -> State:
@@ -104,5 +107,5 @@ class _Frame:
         talker, tiny = self._talker, torch.finfo(uniform.dtype).tiny
         hidden, past = talker.step(previous, condition, voice, past, self._by)
         noise = -temperature[:, None, None] * (-(uniform + tiny).log() + tiny).log()  # `sampling.gumbel`
-        codes, _ = talker.write(hidden, noise, top_k, most=talker.config.book_size)
+        codes, _ = talker.write(hidden, noise, top_k, self._most)
         return codes.to(torch.int16), (codes, past)

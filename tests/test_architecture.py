@@ -24,8 +24,17 @@ TORCH = {"stream/torch_engine.py", "stream/torch_talk.py", "stream/peer_codecs.p
 WITHOUT_TORCH = {
     f"models/{name}.py"
     for name in (
-        *("alignment", "bands", "config", "onnx_attention", "onnx_codec", "onnx_graph", "onnx_talker", "rotary"),
-        *("sampling", "spectral", "symbols", "talker_checks", "talker_config", "talker_file", "weight_file"),
+        *("alignment", "bands", "config", "onnx_attention", "onnx_codec", "onnx_graph", "onnx_layers", "rotary"),
+        *(
+            "onnx_talker",
+            "sampling",
+            "spectral",
+            "symbols",
+            "talker_checks",
+            "talker_config",
+            "talker_file",
+            "weight_file",
+        ),
     )
 }
 HEAVY = {"torch", "safetensors.torch"}

@@ -19,9 +19,10 @@ from websockets.exceptions import InvalidStatus
 
 from sottovoce.clients.client import Client
 from sottovoce.clients.clusters import gpus, replicas
-from sottovoce.stream.engine import ECHO
+from sottovoce.stream.engine import ECHO, EchoEngine
 from sottovoce.stream.errors import ConnectionFailed, ServeError
 from sottovoce.stream.frames import Pcm
+from sottovoce.stream.server import ServerOptions
 from support import program
 from support.conversation import noise
 from support.program import refused
@@ -295,6 +296,45 @@ def test_replicas_that_do_not_fit_are_told(least: int, cpus: float, gpus: float,
     wanted = Wanted("127.0.0.1", PORT, least=least, most=least, cpus=cpus, gpus=gpus)
     with nullcontext() if fits else pytest.raises(ServeError, match="do not fit"):
         check_room(wanted, {"CPU": 2.0, "GPU": 2.0, "memory": 1e9})
+
+
+async def _handshake(path: str, first: str, gone: str | None) -> list[str]:
+    """What a replica sends to a WebSocket whose first message is ``first``, and that takes nothing from ``gone`` on."""
+    from sottovoce.stream.replica import Replica
+
+    ours = Replica.__bases__[0]  # Ray's class around it must be ended by Ray
+    app = await ours(lambda: (EchoEngine(1), ServerOptions()), alone=False).__serve_build_asgi_app__()
+    scope = {"type": "websocket", "path": path, "headers": [], "query_string": b"", "subprotocols": [], "app": app}
+    coming, sent = [{"type": first, "code": 1006}], list[str]()
+
+    async def receive() -> dict[str, object]:
+        return coming.pop() if coming else {"type": "websocket.disconnect", "code": 1006}
+
+    async def send(message: dict[str, object]) -> None:
+        if gone in (message["type"], *sent):
+            raise OSError("the client is gone")
+        sent.append(str(message["type"]))
+
+    await app(scope, receive, send)
+    return sent
+
+
+@needs_ray
+@pytest.mark.parametrize(("first", "gone", "sent"), [
+    ("websocket.connect", None, ["websocket.accept", "websocket.send", "websocket.close"]),
+    ("websocket.connect", "websocket.send", ["websocket.accept"]),
+    ("websocket.connect", "websocket.accept", []),
+    ("websocket.disconnect", None, []),
+])  # fmt: skip
+def test_who_asks_for_a_room_and_does_not_wait_for_the_answer_is_no_fault(
+    first: str, gone: str | None, sent: list[str]
+) -> None:
+    assert asyncio.run(_handshake("/v1/room", first, gone)) == sent
+
+
+@needs_ray
+def test_who_is_gone_before_a_session_begins_is_no_fault() -> None:
+    assert asyncio.run(_handshake("/v1/stream", "websocket.disconnect", None)) == []
 
 
 def test_options_are_read() -> None:

@@ -8,15 +8,19 @@ import numpy as np
 import pytest
 
 from sottovoce.clients.bench_sessions import Crowd
-from sottovoce.stream.admission import SPOKEN, Admission, StepTimes
+from sottovoce.models.config import TINY
+from sottovoce.stream.admission import CHUNKS, HEARD, SPOKEN, Admission
 from sottovoce.stream.engine import ECHO, KINDS, EchoEngine, Kind
 from sottovoce.stream.errors import EngineBusy, NoSlot
 from sottovoce.stream.loop import EngineLoop
 from sottovoce.stream.server import warm_up
+from sottovoce.stream.step_times import GONE, StepTimes
 from support import tiny_talk
+from support.priced import PricedEngine
 from support.timed import FakeClock, TimedEngine
 
 FRAME_S = ECHO.frame_ms / 1000
+TALKING_FRAME_S = TINY.frame_samples / TINY.rate_hz
 RESERVE_MS = 1000 * FRAME_S + 10
 """What a player keeps (the page's, see README)."""
 
@@ -36,6 +40,54 @@ def loopbacks(n: int) -> dict[Kind, int]:
 
 def most(found: Admission, limit: int, kinds: tuple[Kind, ...] = KINDS) -> int:
     return next((n - 1 for n in range(1, limit + 2) if not found.fits(dict.fromkeys(kinds, n))), limit)
+
+
+def test_rounds_are_as_near_as_leaves_the_engine_half_of_its_time() -> None:
+    cheap = admission(lambda kind, rows: 1e-5, 16)
+    assert cheap.pace_s(loopbacks(16)) == FRAME_S / 4
+    dear = admission(lambda kind, rows: FRAME_S / 40 * (1 + rows / 8), 16)  # four kinds, so a tenth of a frame and more
+    assert dear.pace_s({}) == FRAME_S / 4
+    assert dear.pace_s(loopbacks(1)) == FRAME_S / 4
+    assert dear.pace_s(loopbacks(10)) == FRAME_S / 3
+    assert dear.pace_s(loopbacks(16)) == FRAME_S / 2
+    hopeless = admission(lambda kind, rows: FRAME_S, 16)
+    assert hopeless.pace_s(loopbacks(16)) == FRAME_S / 2
+
+
+def test_a_loop_has_the_pace_of_the_sessions_it_has() -> None:
+    found = admission(lambda kind, rows: FRAME_S / 40 * (1 + rows / 8), 16)
+
+    async def main() -> None:
+        clock = FakeClock()
+        async with EngineLoop(EchoEngine(rows=16), clock, found) as loop:
+            sessions = [loop.open() for _ in range(16)]
+            assert loop.pace_s == FRAME_S / 2
+            for session in sessions[1:]:
+                session.close()
+            assert loop.pace_s == FRAME_S / 2  # for a second
+            clock.now_s += 1
+            assert loop.pace_s == FRAME_S / 4
+
+    asyncio.run(main())
+
+
+def test_a_slow_spell_is_not_held_against_a_kind_that_has_gone_since() -> None:
+    found, talking = Admission(FRAME_S), {**loopbacks(3), "talk": 1}
+    for kind in (*KINDS, "talk"):
+        for _ in range(40):
+            found.times.add(kind, 1, FRAME_S / 40)  # type: ignore[arg-type]
+    assert found.fits(talking)  # type: ignore[arg-type]
+    for _ in range(32):
+        found.times.add("talk", 1, FRAME_S)
+    assert not found.fits(talking)  # type: ignore[arg-type]
+    for _ in range(GONE):
+        for kind in KINDS:
+            found.times.add(kind, 1, FRAME_S / 40)
+    assert found.fits(talking)  # type: ignore[arg-type]
+    for _ in range(GONE):
+        for kind in KINDS:
+            found.times.add(kind, 1, FRAME_S / 4)  # the whole machine is slower now
+    assert not found.fits(talking)  # type: ignore[arg-type]
 
 
 def test_times_are_those_of_the_steps_between_and_beyond_them() -> None:
@@ -100,6 +152,52 @@ def test_speakers_who_are_let_in_never_wait_for_their_second_frame() -> None:
     assert min(player.n_frames for player in players) > 10
 
 
+@pytest.mark.parametrize(
+    ("talk_ms", "step_ms", "row_ms", "frame_ms"),
+    [(0.2, 0.5, 0.1, 0.4), (0.5, 4.0, 0.0, 0.2), (0.3, 1.0, 1.0, 0.05), (1.0, 0.2, 0.1, 2.0)],
+)
+def test_speakers_in_chunks_who_are_let_in_hear_every_frame_in_time(
+    talk_ms: float, step_ms: float, row_ms: float, frame_ms: float
+) -> None:
+    """And are not fewer than if each frame were made sound by itself."""
+
+    def price_s(kind: str, rows: int, n_frames: int) -> float:
+        some_ms = {"read": 0.5, "talk": step_ms / 4 + talk_ms * rows}
+        return some_ms.get(kind, (step_ms + (row_ms + frame_ms * n_frames) * rows) / 2) / 1000
+
+    limit, frame_s = 24, TALKING_FRAME_S
+    known: dict[bool, Admission] = {}
+    for chunks in (True, False):
+        found = known[chunks] = Admission(frame_s)
+        for kind in SPOKEN:
+            for size in (1 << i for i in range(6)):
+                for n_frames in CHUNKS if chunks and kind in HEARD else (1,):
+                    found.times.add(kind, size, price_s(kind, size, n_frames), n_frames)
+    n, fewer = (most(known[chunks], limit, SPOKEN) for chunks in (True, False))
+    assert 2 <= fewer <= n
+    clock = FakeClock()
+    engine = PricedEngine(tiny_talk.engine(n), clock.sleep, price_s)
+    crowd = Crowd(engine, "speak", clock, clock.sleep)
+    *_, players = crowd._play(crowd._begins(n), 1.5)
+    assert max(player.worst_underrun_ms(clock()) for player in players) <= 1000 * frame_s + 10
+    assert min(player.n_frames for player in players) > 30
+    assert known[True].chunk(dict.fromkeys(SPOKEN, n)) in engine.chunks()
+
+
+def test_chunks_are_as_long_as_a_round_of_all_sessions_leaves_room_for() -> None:
+    found = Admission(0.04)
+    for kind, ms in (("mel", 1.0), ("encode", 1.0), ("talk", 2.0), ("decode", 3.0), ("vocode", 3.0)):
+        for size in (1, 2, 4, 8):
+            for n_frames in CHUNKS if kind in HEARD else (1,):
+                found.times.add(kind, size, ms * size * n_frames / 1000, n_frames)  # type: ignore[arg-type]
+    assert found.chunk(dict.fromkeys(SPOKEN, 1)) == 4  # 2 + 24 ms of 32
+    assert found.chunk(dict.fromkeys(SPOKEN, 2)) == 2
+    assert found.chunk(dict.fromkeys(SPOKEN, 4)) == 1
+    assert found.chunk(loopbacks(1)) == 4  # nothing of theirs goes in chunks
+    beside: dict[Kind, int] = {"mel": 1, "encode": 1, "decode": 2, "vocode": 2, "talk": 1}
+    assert found.chunk(beside) == 2  # 2 for one frame of the loopback, 2 of the talker, 6 + 12 ms
+
+
 def test_each_session_counts_with_what_it_needs() -> None:
     """Steps of 1 ms for any rows, but 10 ms of the talker for each."""
     found = admission(lambda kind, n: 0.001, 4)
@@ -107,7 +205,7 @@ def test_each_session_counts_with_what_it_needs() -> None:
     assert found.busy(loopbacks(4)) == pytest.approx(0.004 / FRAME_S)
     assert found.busy(dict.fromkeys(SPOKEN, 1)) == pytest.approx(0.012 / FRAME_S)
     both: dict[Kind, int] = {"mel": 2, "encode": 2, "decode": 3, "vocode": 3, "talk": 1}
-    assert found.busy(both) == pytest.approx(0.014 / FRAME_S)
+    assert found.busy(both) == pytest.approx(0.016 / FRAME_S)  # what is spoken goes in batches of its own
 
 
 def test_the_size_of_batch_that_is_best_counts() -> None:
@@ -174,6 +272,20 @@ def test_warming_up_steps_every_size_of_batch() -> None:
 
     asyncio.run(main())
     assert {(kind, n) for kind, n in engine.steps} == {(kind, n) for kind in KINDS for n in (1, 2, 4, 5)}
+
+
+def test_warming_up_one_that_talks_steps_every_chunk_of_every_size_of_batch() -> None:
+    clock = FakeClock()
+    engine = PricedEngine(tiny_talk.engine(3), clock.sleep, lambda kind, rows, n_frames: 0.0001)
+
+    async def main() -> None:
+        async with EngineLoop(engine, clock, Admission(FRAME_S)) as loop:
+            await warm_up(loop, talks=True)
+
+    asyncio.run(main())
+    assert {step for step in engine.steps if step[0] == "vocode"} == {
+        ("vocode", rows, n_frames) for rows in (1, 2, 3) for n_frames in CHUNKS
+    }
 
 
 @pytest.mark.parametrize("sizes", [(5,), (5, 6, 7, 8), (3, 4, 5, 6), (9,)])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sottovoce.stream.admission import SPOKEN
 from sottovoce.stream.engine import ECHO, EchoEngine, Work
 from sottovoce.stream.errors import EngineStopped, NoSlot
 from sottovoce.stream.loop import EngineLoop, Session
@@ -77,6 +78,52 @@ def test_what_waits_is_batched_by_kind_and_served_by_slack() -> None:
         assert engine.did[0] == [(rows[a], "mel")]
         assert engine.did[1] == [(rows[c], "vocode"), (rows[b], "vocode")]  # the most urgent decides the kind
         assert engine.did[2] == [(rows[b], "mel"), (rows[a], "mel")]  # its like come along, by slack
+
+    asyncio.run(main())
+
+
+def test_pieces_of_other_lengths_are_other_batches() -> None:
+    async def main() -> None:
+        engine = GatedEngine(4)
+        async with EngineLoop(engine) as loop:
+            sessions = [loop.open() for _ in range(4)]
+            first = ask(sessions[0])
+            await engine.working()
+            lengths, dues_s = (4, 1, 4, 1), (3.0, 1.0, 2.0, 4.0)
+            later = [
+                asyncio.create_task(session.step("vocode", np.tile(MEL, (n, 1)), due_s))
+                for session, n, due_s in zip(sessions, lengths, dues_s, strict=True)
+            ]
+            await settled()
+            for _ in range(3):
+                engine.gate.release()
+            answers = await asyncio.gather(first, *later)
+            assert [len(answer) // ECHO.frame_samples for answer in answers[1:]] == [4, 1, 4, 1]
+            times = loop.times
+            assert times.knows("vocode")
+            assert times.seconds("vocode", 2, 4) == loop.step_latency["vocode"].total_s - times.seconds("vocode", 2)
+        assert [len(batch) for batch in engine.did] == [1, 2, 2]
+        assert [kind for _, kind in engine.did[1]] == ["vocode"] * 2
+
+    asyncio.run(main())
+
+
+def test_a_session_knows_what_steps_take_for_all_that_are_there() -> None:
+    async def main() -> None:
+        async with EngineLoop(EchoEngine(4)) as loop:
+            a = loop.open()
+            assert a.takes_s("decode", 2) == np.inf
+            for kind, ms in (("talk", 2), ("decode", 3), ("vocode", 4), ("mel", 1)):
+                for rows in (1, 2, 4):
+                    loop.times.add(kind, rows, ms * rows / 1000)  # type: ignore[arg-type]
+            loop.times.add("vocode", 1, 0.010, 4)
+            assert a.takes_s("decode", 2) == pytest.approx(0.006)
+            assert a.takes_s("vocode", 4) == pytest.approx(0.010)
+            assert a.round_s(4) == pytest.approx(0.001 + 0.002 + 0.012 + 0.010)  # it speaks, whatever it came for
+            with loop.open(SPOKEN):
+                assert a.takes_s("decode") == pytest.approx(0.006)
+                assert a.round_s(1) == pytest.approx(0.001 + 0.002 + 0.006 + 0.008)
+            assert a.takes_s("decode") == pytest.approx(0.003)
 
     asyncio.run(main())
 

@@ -28,6 +28,7 @@ from sottovoce.stream.speakers import Speakers
 from sottovoce.stream.wire import Kind, Media
 from support import fake_socket, tiny_talk
 from support.fake_socket import FakeSocket, until
+from support.same import assert_same
 from support.speaking import READERS
 
 ENGINE = tiny_talk.engine(rows=2)
@@ -113,7 +114,7 @@ def test_a_text_is_told_as_it_is_spoken() -> None:
 
 def test_what_is_spoken_depends_on_voice_and_speed_alone() -> None:
     sound, _ = said(TEXT, words=True)
-    np.testing.assert_array_equal(sound, said(TEXT, voice="ann", lead_ms=1000.0)[0])
+    assert_same(sound, said(TEXT, voice="ann", lead_ms=1000.0)[0])
     other, fast = said(TEXT, voice="joe")[0], said(TEXT, speed=2.0)[0]
     assert len(other) != len(sound) or (other != sound).any()
     assert len(fast) < 0.8 * len(sound)
@@ -150,7 +151,7 @@ def test_no_more_is_sent_than_there_is_credit_for_and_nothing_is_dropped() -> No
         socket.on_media = socket._play
         socket.say(Credit(0, 1200))
         await call
-        np.testing.assert_array_equal(socket.sound(), whole)
+        assert_same(socket.sound(), whole)
         assert not [name for told in socket.of(Stats) for name in told.dropped if name.startswith("outbox")]
 
     spoken(use)
@@ -182,7 +183,7 @@ def test_a_cancel_tells_what_was_heard_and_nothing_old_follows() -> None:
         at = socket.sent.index(told)
         for message in socket.sent[at + 1 :]:
             assert getattr(message, "generation", 1) == 1, message
-        np.testing.assert_array_equal(socket.sound(1), expected)
+        assert_same(socket.sound(1), expected)
         assert [m.segment for m in socket.sent[at:] if isinstance(m, SegmentStart)] == [0]
 
     spoken(use)
@@ -202,7 +203,7 @@ def test_a_cancel_mid_word_many_times_and_before_anything_was_heard() -> None:
         socket.say(End())
         await call
         assert socket.of(Cancelled)[0].heard == ""
-        np.testing.assert_array_equal(socket.sound(6), expected)
+        assert_same(socket.sound(6), expected)
         at = socket.sent.index(socket.of(Cancelled)[-1])
         assert {m.generation for m in socket.sent[at + 1 :] if isinstance(m, Media | SegmentStart | SegmentEnd)} == {6}
 
@@ -350,7 +351,7 @@ def test_books_are_turned_while_it_speaks_and_loss_is_refused() -> None:
         socket.say(Text("Oh, I see."))
         socket.say(End())
         await call
-        np.testing.assert_array_equal(socket.sound(), two)
+        assert_same(socket.sound(), two)
         assert (socket.sound() != every).any()
 
     async def lossy(socket: Listener, call: asyncio.Task[None]) -> None:

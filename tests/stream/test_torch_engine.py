@@ -2,6 +2,7 @@
 
 import copy
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,41 @@ def test_fixed_shapes_say_what_free_ones_say(place: Place) -> None:
                 else:
                     assert np.abs(a - b).max() <= 1e-5 * max(1.0, np.abs(a).max())
             said = answers[0]
+
+
+@each_place
+@pytest.mark.parametrize("vocoder", ["vocos", "hifigan"])
+def test_chunks_of_codes_are_the_frames_one_by_one(place: Place, vocoder: str) -> None:
+    """Of some rows and of one: steps of four frames and of two, as they are recorded before anybody comes."""
+    engine = make(place, vocoder, rows=3)
+    chance = np.random.default_rng(5)
+    for n_rows in (3, 1):
+        rows = [engine.open() for _ in range(n_rows)]
+        shape = n_rows, 11, engine.descriptor.books
+        said: Any = list(chance.integers(0, engine.descriptor.book_size, shape).astype(np.int16))
+        for kind, unit in (("decode", 1), ("vocode", engine.descriptor.mels_per_frame)):
+            found = []
+            for cuts in ((1,) * 11, (1, 2, 4, 4)):
+                edges, answers = np.cumsum((0, *cuts)) * unit, []
+                for a, b in pairwise(edges):
+                    pieces = zip(rows, said, strict=True)
+                    answers.append(engine.step([Work(row, kind, one[a:b], 0.0, a == 0) for row, one in pieces]))  # type: ignore[arg-type]
+                found.append([np.concatenate(of_row) for of_row in zip(*answers, strict=True)])
+            for one_by_one, in_chunks in zip(*found, strict=True):
+                assert one_by_one.shape == in_chunks.shape
+                assert np.abs(one_by_one - in_chunks).max() <= 1e-5 * max(1.0, np.abs(one_by_one).max())
+            said = found[0]
+        for row in rows:
+            engine.close(row)
+
+
+@fixed_places
+def test_every_bucket_and_chunk_is_recorded_before_anybody_comes(place: Place) -> None:
+    engine = make(place, rows=3)
+    sizes = buckets(3)
+    for kind in KINDS:
+        wanted = CHUNKS if kind in ("decode", "vocode") else (1,)
+        assert set(engine._fixed[kind]._steps) == {(size, n) for size in sizes for n in wanted}
 
 
 @fixed_places
@@ -320,6 +356,20 @@ def test_a_seed_says_the_same_on_every_backend(place: Place, manner: Manner) -> 
 
 
 TINY_WINDOW = 8
+
+
+@pytest.mark.parametrize("place", [HERE, FIXED], ids=["cpu", "cpu in fixed shapes"])
+def test_only_a_step_that_is_recorded_orders_all_codes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph cannot look how many its rows choose among; who can, orders no more than those."""
+    engine, ordered, topk = speaker(talks(place, 1), 1), set[int](), torch.Tensor.topk
+
+    def watched(logits: torch.Tensor, k: int, *rest: Any) -> Any:
+        ordered.add(k)
+        return topk(logits, k, *rest)
+
+    monkeypatch.setattr(torch.Tensor, "topk", watched)
+    said_by(engine, Manner(top_k=5), 2)
+    assert ordered == {5 if place is HERE else TINY.book_size}
 
 
 @each_place

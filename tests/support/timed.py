@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sottovoce.stream.descriptor import Descriptor
 from sottovoce.stream.engine import Engine, Work
+
+from .delegating import DelegatingEngine
 
 
 class FakeClock:
@@ -21,29 +22,16 @@ class FakeClock:
         self.now_s += seconds
 
 
-class TimedEngine:
+class TimedEngine(DelegatingEngine):
     """``inner``, whose steps take ``cost_s(kind, pieces)`` of ``clock``."""
 
     def __init__(self, inner: Engine, clock: FakeClock, cost_s: Callable[[str, int], float]) -> None:
-        self._inner, self._clock, self._cost_s = inner, clock, cost_s
+        super().__init__(inner)
+        self._clock, self._cost_s = clock, cost_s
         self.steps: list[tuple[str, int]] = []
-
-    @property
-    def descriptor(self) -> Descriptor:
-        return self._inner.descriptor
-
-    @property
-    def rows(self) -> int:
-        return self._inner.rows
-
-    def open(self) -> int:
-        return self._inner.open()
-
-    def close(self, row: int) -> None:
-        self._inner.close(row)
 
     def step(self, work: Sequence[Work]) -> list[Any]:
         kind, n = work[0].kind, len(work)
         self.steps.append((kind, n))
         self._clock.sleep(self._cost_s(kind, n))
-        return self._inner.step(work)  # type: ignore[return-value]
+        return super().step(work)
