@@ -164,7 +164,7 @@ def assert_same(got: Tensor, expected: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=7), seed=st.integers(0, 1000))
 def test_cuts_do_not_matter(name: str, sizes: list[int], seed: int) -> None:
     case = cases()[name]
@@ -175,7 +175,7 @@ def test_cuts_do_not_matter(name: str, sizes: list[int], seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(data=st.data(), seed=st.integers(0, 1000))
 def test_rows_step_rest_and_start_again_on_their_own(name: str, data: st.DataObject, seed: int) -> None:
     """Any mask of rows at any step, any row started afresh: each row says what it would say alone."""

@@ -88,7 +88,7 @@ def dropped(statistics: Statistics) -> int:
     return sum(n for reason, n in statistics.dropped.items() if not reason.endswith(".lost"))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(CANCELS_S, SETTINGS, BLOCKS, st.sampled_from([0.0, 0.02, 0.1]))
 @example([0.7], Settings(frames_per_packet=3, aligned=False), N, 0.1)
 @example([0.4], Settings(loss=1.0, redundancy=2, frames_per_packet=2, aligned=False), N, 0.0)
@@ -112,7 +112,7 @@ def test_a_loopback_keeps_the_law(at_s: list[float], setting: Settings, block: i
     run(use)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(CANCELS_S, SETTINGS, BLOCKS, st.sampled_from([0.0, 0.02, 0.1]), st.sampled_from([0.0, 0.1]))
 def test_two_ends_and_a_wire_that_knows_of_the_cancel_keep_the_law(
     at_s: list[float], setting: Settings, block: int, sink_s: float, wire_s: float
@@ -151,7 +151,7 @@ def test_two_ends_and_a_wire_that_knows_of_the_cancel_keep_the_law(
     run(use)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(CANCELS_S, SETTINGS, BLOCKS, st.sampled_from([0.0, 0.02, 0.1]))
 def test_a_receiver_that_knows_nothing_of_a_cancel_repeats_nothing(
     at_s: list[float], setting: Settings, block: int, sink_s: float

@@ -44,7 +44,7 @@ print("x")
 So it goes"""
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(documents, st.data())
 @example(LETTER, None)
 def test_where_the_text_was_cut_does_not_matter(text: str, data: st.DataObject | None) -> None:
@@ -59,7 +59,6 @@ def test_where_the_text_was_cut_does_not_matter(text: str, data: st.DataObject |
     assert clauses + splitter.end() == expected
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(documents, st.none()), max_size=8))
 def test_nothing_is_lost_and_every_clause_knows_its_place(pieces: list[str | None]) -> None:
     splitter = Clauses()
@@ -79,7 +78,6 @@ def test_nothing_is_lost_and_every_clause_knows_its_place(pieces: list[str | Non
         end = clause.end_char
 
 
-@settings(deadline=None)
 @given(documents)
 def test_what_is_held_is_bounded(text: str) -> None:
     splitter = Clauses()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.stream.comfort_noise import (
@@ -19,7 +19,6 @@ from sottovoce.stream.errors import PacketError
 RATES = [(24_000, 960), (16_000, 256)]
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.integers(0, 15),
     st.integers(0, 0xFFFF),
@@ -38,7 +37,6 @@ def test_levels_are_rounded_and_stop_at_the_ends() -> None:
     assert unpack(ComfortNoise(0, 0, levels).pack()).levels_db == (-127.5, 0.0, -60.0, -60.5, 0.0, -127.5, -1.0, -64.0)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.binary(max_size=20))
 def test_any_bytes_are_comfort_noise_or_refused(noise: bytes) -> None:
     try:

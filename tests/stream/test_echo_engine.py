@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.stream.engine import ECHO, KINDS, EchoEngine, Kind, Work
@@ -20,7 +20,6 @@ def through(engine: EchoEngine, row: int, data: np.ndarray, fresh: bool = False)
     return answers
 
 
-@settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=5), seed=st.integers(0, 99))
 def test_cuts_and_neighbours_do_not_matter(sizes: list[int], seed: int) -> None:
     pcm = speech(sum(sizes), seed)

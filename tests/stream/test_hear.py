@@ -96,7 +96,7 @@ def heard(
     return found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 6), st.booleans(), st.integers(0, 3))
 def test_what_waits_together_sounds_as_it_does_one_by_one(
     bursts: list[int], capacity: int, trim: bool, seed: int

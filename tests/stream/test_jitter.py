@@ -94,7 +94,7 @@ def test_clearing_tells_how_many_were_waiting() -> None:
     assert not buffer.is_filled(1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 1 << 30), offset=st.sampled_from([-3000, 0, 70_000]))
 def test_the_ring_does_what_a_dictionary_does(seed: int, offset: int) -> None:
     rng = random.Random(seed)

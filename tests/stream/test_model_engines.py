@@ -79,7 +79,7 @@ def test_every_kind_answers_in_the_promised_shape_and_type(engine: BatchEngine) 
 
 
 @each_backend
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(sizes=st.lists(st.integers(1, 3), min_size=2, max_size=4))
 def test_cuts_do_not_matter(engine: BatchEngine, sizes: list[int]) -> None:
     pcm = speech(sum(sizes), 1)

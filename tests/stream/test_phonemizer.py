@@ -230,7 +230,7 @@ texts = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(text=texts)
 def test_any_text_whatever_can_be_read(text: str, american: Phonemizer, british: Phonemizer) -> None:
     for reader in (american, british):
@@ -249,7 +249,7 @@ def test_any_text_whatever_can_be_read(text: str, american: Phonemizer, british:
 WINTER = ["the", "old", "man", "reads", "some", "books", "about", "ships", "and", "live", "captains", "in", "winter"]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(words=st.lists(st.sampled_from(WINTER), min_size=1))
 def test_plain_words_sound_as_the_library_reads_them(words: list[str], american: Phonemizer) -> None:
     text = " ".join(words) + "."

@@ -54,7 +54,7 @@ def test_a_tone_comes_through_in_line_and_in_full(n_samples: int) -> None:
     run(use)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.data())
 def test_the_chunk_law_holds_from_pcm_to_pcm(data: st.DataObject) -> None:
     pcm = noise(6 * N + 100)

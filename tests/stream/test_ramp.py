@@ -176,7 +176,7 @@ ALONE = spoken(pieces(TEXT), linear(0, 0, 0), lead_ms=80.0)
 """In chunks of one."""
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     talk_ms=st.floats(0.2, 12.0),
     step_ms=st.floats(0.0, 8.0),
@@ -248,7 +248,7 @@ def test_what_waits_for_words_holds_nothing_back() -> None:
     assert again == 1  # and begins with one frame
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(cancel_s=st.floats(0.0, 2.0))
 def test_a_cancel_leaves_nothing_old(cancel_s: float) -> None:
     async def texts() -> AsyncIterator[TextArrived]:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.stream.budget import SEAL_BYTES as BUDGETED_BYTES
@@ -33,7 +33,6 @@ def introduced() -> tuple[Sealer, Opener]:
     return sealer, opener
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.tuples(st.sampled_from(SLOTS), st.binary(min_size=1, max_size=300)), max_size=20))
 def test_what_was_sealed_comes_back(said: list[tuple[Slot, bytes]]) -> None:
     sealer, opener = introduced()
@@ -201,7 +200,6 @@ def test_names_are_short_hidden_and_fit_topics() -> None:
     assert RoomKey(bytes(32)).room_level("kitchen") != ROOM
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.binary(min_size=32, max_size=32))
 def test_a_key_survives_being_written_down(raw: bytes) -> None:
     text = RoomKey(raw).to_text()
@@ -229,7 +227,6 @@ def test_keys_are_32_bytes_and_never_the_same() -> None:
     assert len({RoomKey.generate().to_text() for _ in range(100)}) == 100
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.integers(0, 400), max_size=60))
 def test_the_window_takes_each_number_once_and_forgets_none_within_it(numbers: list[int]) -> None:
     window, taken, highest = ReplayWindow(), set(), -1

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.stream.comfort_noise import ComfortNoise
@@ -36,13 +36,11 @@ CONTROLS = st.one_of(
 )
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(CONTROLS)
 def test_control_comes_back(message: Control) -> None:
     assert read_control(write_control(message)) == message
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(CONTROLS, st.data())
 def test_control_cut_or_lengthened_is_refused(message: Control, data: st.DataObject) -> None:
     payload = write_control(message)
@@ -52,7 +50,6 @@ def test_control_cut_or_lengthened_is_refused(message: Control, data: st.DataObj
         read_control(payload + b"\0")
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.binary(max_size=80))
 def test_any_bytes_are_control_or_unknown_or_refused(noise: bytes) -> None:
     try:
@@ -72,7 +69,6 @@ def test_unknown_control_is_ignored_and_impossible_names_are_not() -> None:
         read_control(write_control(Report("an/na", 0.0, 0, 0)))
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(NAMES, st.sampled_from(["open", "push"]), st.integers(1, 255))
 def test_presence_comes_back(name: str, talk: str, frames: int) -> None:
     presence = Presence(name, talk, frames)  # type: ignore[arg-type]
@@ -100,7 +96,6 @@ def test_descriptors_come_back_and_others_are_refused() -> None:
             read_descriptor(payload)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.sampled_from(SLOTS), st.binary(max_size=300), NAMES)
 def test_relayed_payloads_come_back(slot: str, payload: bytes, peer: str) -> None:
     up, down = Relayed(slot, payload), Relayed(slot, payload, peer)  # type: ignore[arg-type]
@@ -110,7 +105,6 @@ def test_relayed_payloads_come_back(slot: str, payload: bytes, peer: str) -> Non
     assert len(down.pack_down()) == DOWN_BYTES + len(peer.encode()) + len(payload)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.binary(max_size=80))
 def test_any_bytes_are_relayed_or_ignored_or_refused(noise: bytes) -> None:
     for read, pack in ((read_up, Relayed.pack_up), (read_down, Relayed.pack_down)):

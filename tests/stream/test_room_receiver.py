@@ -234,7 +234,7 @@ def test_a_lost_end_is_told_by_the_comfort_noise_else_by_patience(with_comfort_n
     assert n.played == 2 * 60
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 10_000), frames_per_packet=st.sampled_from([1, 2, 6, 16]), redundancy=st.integers(0, 2))
 def test_more_loss_is_never_better(seed: int, frames_per_packet: int, redundancy: int) -> None:
     sent = talk([(0, 400)], frames_per_packet, redundancy)
@@ -360,7 +360,7 @@ def test_a_single_packet_from_nowhere_changes_nothing(number: int) -> None:
     assert receiver.statistics.dropped == {"stale": 4}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(payloads=st.lists(st.binary(max_size=60), max_size=40))
 def test_rubbish_is_counted_and_never_raises(payloads: list[bytes]) -> None:
     receiver = RoomReceiver(D)
@@ -434,7 +434,7 @@ def test_a_pull_takes_well_below_a_tenth_of_a_millisecond() -> None:
 # ---- everything at once ------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), seed=st.integers(0, 1 << 30))
 def test_whatever_the_network_does_frames_are_heard_in_order_in_time_and_accounted_for(
     data: st.DataObject, seed: int

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.stream import comfort_noise
@@ -108,7 +108,6 @@ def test_what_is_heard_before_and_after_silence_keeps_its_time() -> None:
     assert numbers(payloads) == [*range(6), *range(30, 38)]
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.booleans(), max_size=120))
 def test_every_voice_is_sent_once_in_order_with_its_time_and_every_talk_ends(loud: list[bool]) -> None:
     mic = microphone()
@@ -142,7 +141,6 @@ def test_numbers_wrap_and_a_pre_roll_across_the_wrap_is_right() -> None:
 
 
 @given(st.lists(st.tuples(st.text("#.", max_size=12), st.integers(1, 40)), min_size=1, max_size=6))
-@settings(deadline=None)
 def test_frames_that_are_lost_before_they_are_encoded_shift_nothing(stretches: list[tuple[str, int]]) -> None:
     mic = microphone()
     sent = []
@@ -291,7 +289,6 @@ def test_strain_that_goes_on_keeps_it_down() -> None:
     assert adaptation.steps_up == 0
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.tuples(st.floats(0.01, 5), st.floats(0, 1), st.floats(0, 10_000)), max_size=100))
 def test_it_stays_within_its_ladder(reports: list[tuple[float, float, float]]) -> None:
     adaptation = Adaptation(PROFILES["thrifty"], 8, 40.0)

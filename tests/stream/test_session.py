@@ -420,7 +420,7 @@ DOINGS = st.one_of(MESSAGES, st.sampled_from(["offer", "take", "tick", "finish"]
 STARTS = st.builds(Start, st.just("loopback"), live=st.booleans(), lead_ms=st.floats(0, 400))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.none() | STARTS, st.lists(DOINGS, max_size=60))
 def test_no_order_of_things_breaks_the_rules(start: Start | None, doings: list[str | bytes]) -> None:
     talk = session(start)

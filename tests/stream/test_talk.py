@@ -162,7 +162,7 @@ def test_a_text_is_spoken_in_one_breath_as_the_torch_modules_speak_it() -> None:
     assert not np.array_equal(after[: len(alone) // 2], alone[: len(alone) // 2])  # it remembers what it said before
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.lists(st.integers(0, len(TEXT)), max_size=12), st.integers(0, 3))
 def test_where_the_pieces_are_cut_does_not_matter(places: list[int], seed: int) -> None:
     manner = Manner(seed=seed)
@@ -303,7 +303,7 @@ def test_a_lead_is_two_frames_at_least() -> None:
 # ---- cancelling ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(cancel_s=st.integers(0, 2500).map(lambda ms: ms / 1000), lead_s=st.sampled_from([0.08, 0.5]))
 def test_cancelling_leaves_nothing_stale_and_the_next_text_begins_anew(cancel_s: float, lead_s: float) -> None:
     stages: list[Stage] = []

@@ -168,7 +168,7 @@ def test_chunks_are_all_frames_the_longest_first(n: int) -> None:
     assert found == sorted(found, reverse=True)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     sizes=st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4), st.booleans()), min_size=1, max_size=5),
     rows=st.integers(1, 4),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.models.symbols import SYMBOLS
@@ -39,7 +39,6 @@ def paths(n_slots: int, n_symbols: int) -> list[tuple[int, ...]]:
     return [tuple(np.diff([0, *cut, n_slots])) for cut in cuts]
 
 
-@settings(deadline=None)
 @given(st.integers(1, 7), st.data())
 def test_sum_and_best_of_all_paths(n_slots: int, data: st.DataObject) -> None:
     n_symbols = data.draw(st.integers(1, n_slots))
