@@ -9,7 +9,9 @@ the frames nor the time know of it.
 from __future__ import annotations
 
 _LEAST_S = 0.5
-"""So much must be gone at once: less is a busy machine, or the drift of a card."""
+"""So much must be gone: less is a busy machine."""
+_DRIFT = 2e-3
+"""Cards run apart by less; what is late more than that is late for another reason."""
 _WINDOW_FRAMES = 50
 """The quickest of so many tells how late all of them are: a stall that was caught up is none."""
 _SHRINKS_S = 0.05
@@ -41,12 +43,14 @@ class LostFrames:
         """The end of a window: frames that are gone without a number."""
         least_s, self._least_s, self._n = self._least_s, float("inf"), 0
         before_s, self._late_s = self._late_s, None
-        if self._base_s is None or least_s - self._base_s < _LEAST_S:
-            self._base_s = least_s  # follows the drift
-            return 0
-        if before_s is None or before_s - least_s > _SHRINKS_S:
+        if self._base_s is None:
+            self._base_s = least_s
+        elif least_s - self._base_s < _LEAST_S:
+            self._base_s = min(least_s, self._base_s + _DRIFT * _WINDOW_FRAMES * self._frame_s)
+        elif before_s is None or before_s - least_s > _SHRINKS_S:
             self._late_s = least_s
-            return 0
-        gone = round((min(least_s, before_s) - self._base_s) / self._frame_s)
-        self._uncounted += gone
-        return gone
+        else:
+            gone = round((min(least_s, before_s) - self._base_s) / self._frame_s)
+            self._uncounted += gone
+            return gone
+        return 0
