@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sottovoce.stream.admission import CHUNKS, HEARD, SPOKEN, round_s
+from sottovoce.stream.admission import CHUNKS, HEARD, SPOKEN
 from sottovoce.stream.clock import Clock, monotonic
 from sottovoce.stream.continuity import share_within
 from sottovoce.stream.engine import Engine, Kind, Work
+from sottovoce.stream.ramp import ChunkTimes
 from sottovoce.stream.step_times import StepTimes
 
 from .bench_players import Echoing, Player, Speaking, voices
@@ -97,7 +98,8 @@ class Crowd:
         self._frame_s = engine.descriptor.frame_ms / 1000
         self._voices = voices(engine.descriptor.frame_samples, _VOICE_FRAMES, _VOICES)
         self._begun: dict[int, dict[str, float]] = {}  # by row: the parts of the way to the first sound
-        self._times, self._n, self._tried = StepTimes(), 0, 0
+        self._times, self._tried = StepTimes(), 0
+        self._chunks = self._chunk_times(0)
 
     def sessions(self, limit: int, seconds: float) -> Sessions:
         """The most, ``limit`` at most, that are good for ``seconds``; found by doubling and halving in short trials."""
@@ -141,14 +143,6 @@ class Crowd:
                 parts[part].append(spent_s)
         return {part: percentiles(spent) for part, spent in parts.items()}
 
-    def takes_s(self, kind: Kind, n_frames: int = 1) -> float:
-        """As `ramp.Pace` has it."""
-        return self._times.slow_s(kind, self._n, n_frames)
-
-    def round_s(self, n_frames: int) -> float:
-        """As `ramp.Pace` has it."""
-        return round_s(self._times, dict.fromkeys(SPOKEN, self._n), n_frames)
-
     def _try(self, rows: Sequence[int]) -> None:
         """Steps of all sizes up to these rows, as a server takes them before anybody comes."""
         while self._mode == "speak" and self._tried < len(rows):
@@ -160,6 +154,9 @@ class Crowd:
                     data = self._engine.step([Work(row, kind, one, 0.0) for row, one in zip(rows, data, strict=False)])
                     self._times.add(kind, self._tried, self._clock() - began_s, chunk)
 
+    def _chunk_times(self, n: int) -> ChunkTimes:
+        return ChunkTimes(self._times, dict.fromkeys(SPOKEN, n), self._frame_s)
+
     def _begins(self, n: int) -> list[float]:
         """When each begins: one after the other, at random phases of a frame."""
         phases = np.random.default_rng(0).random(n) * self._frame_s
@@ -169,7 +166,7 @@ class Crowd:
         self, begins: Sequence[float], seconds: float, staying: int | None = None
     ) -> tuple[dict[Kind, list[float]], list[int], float, float, list[Player]]:
         rows = [self._engine.open() for _ in begins]
-        self._n = len(rows)
+        self._chunks = self._chunk_times(len(rows))
         self._try(rows)
         origin_s = self._clock()
         players = [self._player(row, origin_s + at, i) for i, (row, at) in enumerate(zip(rows, begins, strict=True))]
@@ -191,7 +188,7 @@ class Crowd:
 
     def _player(self, row: int, begins_s: float, i: int) -> Player:
         if self._mode == "speak":
-            return Speaking(row, begins_s, self._frame_s, pace=self)
+            return Speaking(row, begins_s, self._frame_s, pace=self._chunks)
         return Echoing(row, begins_s, self._frame_s, voice=self._voices[i % _VOICES])
 
     def _steps(self, players: Sequence[Player], until_s: float) -> Iterator[tuple[Kind, int, float]]:
@@ -219,6 +216,7 @@ class Crowd:
             answers = self._engine.step([players[i].work(kind) for i in batch])
             then_s = self._clock()
             self._times.add(kind, len(batch), then_s - now_s, pieces[1])
+            self._chunks.changed()
             for i, answer in zip(batch, answers, strict=True):
                 player = players[i]
                 first = player.n_frames == 0

@@ -22,11 +22,12 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from .admission import ROUNDS, SPOKEN, Admission, round_s
+from .admission import ROUNDS, Admission
 from .clock import Clock, monotonic
 from .descriptor import Descriptor
 from .engine import KINDS, TALK_KINDS, Engine, Kind, Work, n_frames
 from .errors import EngineBusy, EngineStopped, NoSlot
+from .ramp import ChunkTimes
 from .statistics import Latency
 from .step_times import StepTimes
 
@@ -118,17 +119,10 @@ class Session:
         """As `step`, for the kinds ``read`` and ``talk``; the engine must be a `talk_engine.TalkEngine`."""
         return (await self._loop._ask(self, (kind,), data, 1, due_s, fresh)).answers[0]
 
-    def takes_s(self, kind: Kind, n_frames: int = 1) -> float:
-        """What a step of ``n_frames`` takes for all sessions that need ``kind``, in a bad moment; infinity before the first."""
-        times = self._loop.times
-        return times.slow_s(kind, max(self._loop.sessions[kind], 1), n_frames) if times.knows(kind) else math.inf
-
-    def round_s(self, n_frames: int) -> float:
-        """What one step of each kind usually takes, ``n_frames`` of what is spoken and one of the rest."""
-        sessions = self._loop.sessions
-        if not sessions["talk"]:  # this one speaks, whatever it said that it needs
-            sessions = sessions | Counter[Kind](SPOKEN)
-        return round_s(self._loop.times, sessions, n_frames)
+    @property
+    def chunks(self) -> ChunkTimes:
+        """What chunks of a speech take."""
+        return self._loop.chunks
 
     @property
     def closed(self) -> bool:
@@ -164,6 +158,7 @@ class EngineLoop:
         self._rows = engine.rows
         self.sessions: Counter[Kind] = Counter()
         "That need each kind."
+        self.chunks = ChunkTimes(self.times, self.sessions, engine.descriptor.frame_ms / 1000)
         self._n_open = 0
         self._pace_s, self._paced_s = 0.0, -math.inf  # and when it was found
         self._stopping = False
@@ -230,6 +225,7 @@ class EngineLoop:
         if self._admission is not None and not self._admission.fits(self.sessions + Counter(kinds)):
             raise EngineBusy(self._n_open, self._rows)
         self.sessions.update(kinds)
+        self.chunks.changed()
         self._n_open += 1
         return Session(self, kinds)
 
@@ -285,6 +281,7 @@ class EngineLoop:
                 _answer(request, EngineStopped("this session was closed"))
         self._inbox.put(session)  # after the batch in hand, before any later one
         self.sessions.subtract(session.kinds)
+        self.chunks.changed()
         self._n_open -= 1
 
     # ---- the engine's thread -------------------------------------------------------------------------------
@@ -352,6 +349,7 @@ class EngineLoop:
     # ---- back on the event loop ----------------------------------------------------------------------------
 
     def _answer_all(self, requests: list[_Request]) -> None:
+        self.chunks.changed()
         for request in requests:
             _answer(request, Visit(request.answers, request.last_s))
 

@@ -127,7 +127,7 @@ def _talk(
     """The first two stages, and the channel that they fill."""
     session, first = context.session, context.first_audio
     lead = Lead(session.descriptor.frame_ms / 1000, math.inf if speech.lead_ms is None else speech.lead_ms / 1000)
-    ramp = Ramp(lead, session) if in_chunks else None
+    ramp = Ramp(lead, session.chunks) if in_chunks else None
     passages: Channel[Frame[Passage | TextEnd]] = _channel(context, "read")
     codes: Channel[Frame[Codes]] = _channel(context, "talked", MOST if in_chunks else WAITING_FRAMES)
 

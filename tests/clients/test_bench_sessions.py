@@ -14,6 +14,7 @@ from sottovoce.clients.bench_sessions import Crowd, ProcessorTime
 from sottovoce.clients.cli import main
 from sottovoce.clients.engines import EngineOptions
 from sottovoce.stream.engine import EchoEngine
+from sottovoce.stream.ramp import ChunkTimes
 from support import tiny_talk
 from support.priced import PricedEngine
 from support.timed import FakeClock, TimedEngine
@@ -87,7 +88,7 @@ def test_speakers_are_made_ahead_and_read_what_they_say() -> None:
     assert steps.count("talk") > 2 * steps.count("vocode")  # several frames are made sound at once
 
 
-def test_speakers_in_chunks_leave_the_engine_more_time() -> None:
+def test_speakers_in_chunks_leave_the_engine_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame of talk takes 1 ms, and a step that makes sound of it 6 ms, whatever it holds."""
 
     def price_s(kind: str, rows: int, n_frames: int) -> float:
@@ -99,7 +100,7 @@ def test_speakers_in_chunks_leave_the_engine_more_time() -> None:
         engine = PricedEngine(tiny_talk.engine(2), clock.sleep, price_s)
         bench = Crowd(engine, "speak", clock, clock.sleep)
         if not chunks:
-            bench.round_s = lambda n_frames: math.inf  # type: ignore[method-assign]
+            monkeypatch.setattr(ChunkTimes, "chunk_s", lambda self, n_frames: math.inf)
         played = bench.play(1, 6)
         assert played.good
         busy[chunks] = played.busy

@@ -108,22 +108,26 @@ def test_pieces_of_other_lengths_are_other_batches() -> None:
     asyncio.run(main())
 
 
-def test_a_session_knows_what_steps_take_for_all_that_are_there() -> None:
+def test_a_session_knows_what_a_chunk_takes_beside_all_that_are_there() -> None:
     async def main() -> None:
         async with EngineLoop(EchoEngine(4)) as loop:
             a = loop.open()
-            assert a.takes_s("decode", 2) == np.inf
+            assert a.chunks.chunk_s(1) == np.inf  # nothing is known
             for kind, ms in (("talk", 2), ("decode", 3), ("vocode", 4), ("mel", 1)):
                 for rows in (1, 2, 4):
                     loop.times.add(kind, rows, ms * rows / 1000)  # type: ignore[arg-type]
-            loop.times.add("vocode", 1, 0.010, 4)
-            assert a.takes_s("decode", 2) == pytest.approx(0.006)
-            assert a.takes_s("vocode", 4) == pytest.approx(0.010)
-            assert a.round_s(4) == pytest.approx(0.001 + 0.002 + 0.012 + 0.010)  # it speaks, whatever it came for
+            loop.times.add("vocode", 1, 0.006, 2)
+            a.chunks.changed()
+            assert a.chunks.chunk_s(1) == pytest.approx(
+                0.001 + 2 * (0.002 + 0.007)
+            )  # a round first; it speaks, whatever it came for
             with loop.open(SPOKEN):
-                assert a.takes_s("decode") == pytest.approx(0.006)
-                assert a.round_s(1) == pytest.approx(0.001 + 0.002 + 0.006 + 0.008)
-            assert a.takes_s("decode") == pytest.approx(0.003)
+                assert a.chunks.chunk_s(1) == pytest.approx(0.001 + 2 * (0.002 + 2 * 0.007))
+                assert a.chunks.chunk_s(2) < 2 * a.chunks.chunk_s(1)
+                assert a.chunks.chunk_s(4) == np.inf  # a round of all would last too long
+            loop.times.add("talk", 1, 0.1)
+            with loop.open():
+                assert a.chunks.chunk_s(1) > 0.1  # it is found anew
 
     asyncio.run(main())
 

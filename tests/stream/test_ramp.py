@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from sottovoce.models.config import TINY
 from sottovoce.stream.admission import CHUNKS
-from sottovoce.stream.engine import Kind
 from sottovoce.stream.frames import Codes, Frame, Pcm
 from sottovoce.stream.generation import Generation
 from sottovoce.stream.lead import Lead
@@ -37,11 +36,9 @@ class Steady:
     def __init__(self, talk_s: float, hear_s: float) -> None:
         self.talk_s, self.hear_s = talk_s, hear_s
 
-    def takes_s(self, kind: Kind, n_frames: int = 1) -> float:
-        return {"talk": self.talk_s, "decode": self.hear_s * n_frames}.get(kind, 0.0)
-
-    def round_s(self, n_frames: int) -> float:
-        return self.talk_s + self.hear_s * n_frames
+    def chunk_s(self, n_frames: int) -> float:
+        others_s = self.talk_s + self.hear_s * n_frames
+        return others_s + (self.talk_s + self.hear_s) * n_frames if others_s <= 0.8 * 0.04 else math.inf
 
 
 def chunks_of(ramp: Ramp, lead: Lead, n: int, take_s: Callable[[int], float], most: int = 100) -> list[int]:
