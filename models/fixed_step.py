@@ -1,8 +1,8 @@
 """Steps of fixed shapes: a few sizes of batch and of chunk, each recorded once and replayed ever after.
 
-A step of R rows takes the smallest bucket of at least R; rows that are nobody's fill it up. Inputs, rows and answers lie in
-buffers that were made with the record: on the host pinned, on the device static, as a CUDA graph wants them. The record itself
-is made by a function, so that all of this runs, and is tested, without a GPU.
+Inputs and answers lie in buffers that were made with the record: on the host pinned, on the device static, as a CUDA graph
+wants them. The record itself is made by a function, so that all of this runs, and is tested, without a GPU. A step of R rows
+of a `Resident` takes the smallest bucket of at least R; rows that are nobody's fill it up.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,8 +22,10 @@ CHUNKS = (4, 2, 1)
 
 
 def buckets(rows: int) -> tuple[int, ...]:
-    """Sizes of batches for ``rows`` streams: the powers of two below, and all."""
-    return (*(1 << i for i in range((rows - 1).bit_length())), rows)
+    """Sizes of batches for ``rows`` streams: the powers of two below, from 64 on what lies in their middle, and all."""
+    powers = [1 << i for i in range((rows - 1).bit_length())]
+    middles = [3 * power // 2 for power in powers if power >= 64]
+    return (*sorted(size for size in powers + middles if size < rows), rows)
 
 
 def chunks(n: int) -> list[int]:
@@ -46,38 +48,36 @@ def record_eagerly(step: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
 
 
 class FixedStep:
-    """A step of one shape of a `Resident`."""
+    """A step of one shape."""
 
-    def __init__(self, resident: Resident, x: Any, size: int, record: Record) -> None:
-        """Records it; rows that are open are not touched.
+    def __init__(self, step: Callable[[Any], Any], given: Any, record: Record) -> None:
+        """Records it.
 
         Args:
-            x: an example of what one row is given, [1, ...], a tensor or a tree of them, where the states are.
-            size: of the bucket.
+            step: from what is given to the answer, on one device.
+            given: an example, a tensor or a tree of them, where the step is taken.
         """
-        device = resident.states[0].device
+        self._there = tree_map(torch.clone, given)
+        device = _first(given).device
         pinned = device.type == "cuda"
-        self._there = tree_map(lambda part: part.repeat(size, *[1] * (part.dim() - 1)), x)
-        self._here = tree_map(lambda part: _here(part, pinned), self._there)  # nobody's rows keep what was there before
-        self._rows_here = torch.full((size,), resident.nobody, pin_memory=pinned)
-        self._rows_there = self._rows_here.to(device)
-        self._nobody, self._size = resident.nobody, size
-        self._again, self._answer_there = record(lambda: resident.step(self._there, self._rows_there))
+        self._here = tree_map(lambda part: _here(part, pinned), self._there)
+        self._again, self._answer_there = record(lambda: step(self._there))
         self._answer_here = tree_map(lambda part: _here(part, pinned), self._answer_there)
         self._wait: Callable[[], None] = torch.cuda.current_stream(device).synchronize if pinned else lambda: None
 
-    def __call__(self, rows: Sequence[int], x: Any) -> Any:
-        """The answer to ``x`` [R, ...], arrays, R at most the bucket's size; arrays of its own."""
-        n = len(rows)
-        self._rows_here[:n] = torch.as_tensor(rows)
-        self._rows_here[n:] = self._nobody
-        _each(lambda place, value: np.copyto(place.numpy()[:n], value), self._here, x)
-        self._rows_there.copy_(self._rows_here, non_blocking=True)
+    def __call__(self, given: Any, rows: int) -> Any:
+        """The answer in ``rows`` rows, as arrays of its own, to arrays that may have fewer rows than the step: in the others
+        is what was there before."""
+        _each(lambda place, value: np.copyto(place.numpy()[: len(value)], value), self._here, given)
         tree_map(lambda there, here: there.copy_(here, non_blocking=True), self._there, self._here)
         self._again()
         tree_map(lambda here, there: here.copy_(there, non_blocking=True), self._answer_here, self._answer_there)
         self._wait()
-        return _each(lambda place: place.numpy()[:n].copy(), self._answer_here)
+        return _each(lambda place: place.numpy()[:rows].copy(), self._answer_here)
+
+
+def _first(tree: Any) -> Tensor:
+    return tree if isinstance(tree, Tensor) else _first(tree[0])
 
 
 def _here(there: Tensor, pinned: bool) -> Tensor:
@@ -109,11 +109,17 @@ class FixedSteps:
 
     def __call__(self, rows: Sequence[int], x: Any, n_frames: int = 1) -> Any:
         """The answer to ``x`` [R, ...], arrays, which hold ``n_frames`` of `CHUNKS`: an array, or a tree of them."""
-        size = next(size for size in self._buckets if size >= len(rows))
-        return self._of(size, n_frames)(rows, x)
+        n = len(rows)
+        size = next(size for size in self._buckets if size >= n)
+        places = np.full(size, self._resident.nobody)
+        places[:n] = rows
+        return self._of(size, n_frames)((places, x), n)
 
     def _of(self, size: int, n_frames: int) -> FixedStep:
         key = size, n_frames
         if key not in self._steps:
-            self._steps[key] = FixedStep(self._resident, self._example(n_frames), size, self._record)
+            one, resident = self._example(n_frames), self._resident
+            x = tree_map(lambda part: part.repeat(size, *[1] * (part.dim() - 1)), one)
+            rows = torch.full((size,), resident.nobody, device=_first(x).device)
+            self._steps[key] = FixedStep(lambda given: resident.step(given[1], given[0]), (rows, x), self._record)
         return self._steps[key]

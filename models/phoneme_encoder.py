@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import Block, turn
+from .attention import Block, Turn, turn
 from .talker_config import LONGEST_SYMBOL, TalkerConfig
 
 
@@ -15,12 +15,18 @@ class SymbolConv(nn.Module):
 
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__()
-        self.conv = nn.Conv1d(width, width, kernel, padding=kernel // 2)
+        self.beyond = kernel // 2
+        self.conv = nn.Conv1d(width, width, kernel, padding=self.beyond)
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
         """``present`` [B, P, 1]: one where there is a symbol, zero where the row is filled up."""
-        y: Tensor = self.conv((x * present).transpose(1, 2))
-        return y.transpose(1, 2)
+        x = x * present
+        if torch.is_grad_enabled():
+            y: Tensor = self.conv(x.transpose(1, 2))
+            return y.transpose(1, 2)
+        # As one product: cuDNN would choose anew for every length, and round to TF32.
+        windows = F.pad(x, (0, 0, self.beyond, self.beyond)).unfold(1, 2 * self.beyond + 1, 1)  # [B, P, D, K]
+        return F.linear(windows.flatten(2), self.conv.weight.flatten(1), self.conv.bias)
 
 
 class PhonemeEncoder(nn.Module):
@@ -35,12 +41,19 @@ class PhonemeEncoder(nn.Module):
         self.blocks = nn.ModuleList(Block(width, config.encoder_heads, dropout) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, symbols: Tensor, voice: Tensor) -> Tensor:
-        """Encodings [B, P, D] of symbols int64 [B, P], -1 where a row is filled up, in the voice [B, D]."""
+    def angles(self, symbols: int) -> Turn:
+        """Of so many symbols, where the weights are."""
+        return turn(symbols, self.head_width, self.norm.weight)
+
+    def forward(self, symbols: Tensor, voice: Tensor, by: Turn | None = None) -> Tensor:
+        """Encodings [B, P, D] of symbols int64 [B, P], -1 where a row is filled up, in the voice [B, D].
+
+        ``by``: ``angles`` of as many symbols, where they are at hand.
+        """
         present = symbols >= 0
         x = self.symbols(symbols.clamp(min=0)) + voice[:, None]
         x = x + self.near(x, present[..., None].to(x.dtype))
-        by = turn(symbols.shape[1], self.head_width, x)
+        by = by or self.angles(symbols.shape[1])
         for block in self.blocks:
             x, _ = block(x, block.attention.empty(len(x), 0), present[:, None, None], by)  # type: ignore[operator,union-attr]
         encodings: Tensor = self.norm(x)

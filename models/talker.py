@@ -80,19 +80,20 @@ class Talker(nn.Module):
 
     # A clause at once
 
-    def encode(self, symbols: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, symbols: Tensor, voice: Tensor, by: Turn | None = None) -> tuple[Tensor, Tensor]:
         """Encodings [B, P, D] and log durations [B, P] (log of one plus the slots).
 
         Args:
             symbols: int64 [B, P], -1 where a row is filled up.
             voice: int64 [B].
+            by: ``encoder.angles`` of P, where they are at hand.
         """
-        encodings = self.encoder(symbols, self.voices(voice))
+        encodings = self.encoder(symbols, self.voices(voice), by)
         return encodings, self.durations(encodings, symbols)
 
-    def clause(self, symbols: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]:
+    def clause(self, symbols: Tensor, voice: Tensor, by: Turn | None = None) -> tuple[Tensor, Tensor]:
         """As ``encode``, with the slots that ``alignment.round_slots`` takes, float32 [B, P], in place of their logarithms."""
-        encodings, log_durations = self.encode(symbols, voice)
+        encodings, log_durations = self.encode(symbols, voice, by)
         return encodings, in_slots(log_durations)
 
     def tell(self, encodings: Tensor, spoken: Tensor, progress: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from .errors import WeightsError
 from .talk_work import TAIL_S, Manner, Moment, Reading, Score, Voice
 
 MANY_ROWS = 64
-DRAWERS = 4
+DRAWERS = 8
 """Threads that draw random numbers for many rows."""
 TRAIN = "train one and put it there, or name the folder that has one with --weights"
 

@@ -26,6 +26,7 @@ from sottovoce.models.resident import Resident
 from sottovoce.models.streaming import State, Streaming
 from sottovoce.models.weight_file import WEIGHTS, CheckpointError
 
+from .admission import HEARD
 from .batch_engine import BatchEngine, describe
 from .engine import KINDS, Kind
 from .errors import UsageError, WeightsError
@@ -122,7 +123,8 @@ class TorchEngine(BatchEngine):
             steps, length = self._fixed[kind], self._frame_length(kind)
             answers: list[NDArray[Any]] = []
             at = 0
-            for n in chunks(data.shape[1] // length):
+            n_frames = data.shape[1] // length
+            for n in chunks(n_frames) if kind in HEARD else [1] * n_frames:  # frame by frame no cut changes a code
                 answers.append(steps(rows, data[:, at : at + n * length], n))
                 at += n * length
             return answers[0] if len(answers) == 1 else np.concatenate(answers, axis=1)
@@ -151,7 +153,7 @@ class TorchEngine(BatchEngine):
         """
         for kind in reversed(KINDS):  # the largest first: they share their memory
             resident = self._residents[kind]
-            frames = CHUNKS if kind in ("decode", "vocode") else (1,)
+            frames = CHUNKS if kind in HEARD else (1,)
             if self._record is not None:
                 self._fixed[kind] = FixedSteps(resident, lambda n, kind=kind: self._frame(kind, n), self._record)  # type: ignore[misc]
                 self._fixed[kind].warm_up(frames)

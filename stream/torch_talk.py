@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sottovoce.models.checkpoint import load_talker
 from sottovoce.models.config import Preset
-from sottovoce.models.fixed_step import FixedSteps, Record
+from sottovoce.models.fixed_step import FixedStep, FixedSteps, Record
 from sottovoce.models.frame_transformer import FrameState
 from sottovoce.models.resident import Resident
 from sottovoce.models.talker import Talker
@@ -23,6 +23,9 @@ Told = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 """Condition [R, S, D + 2], voice int64 [R], uniform [R, Q, V], temperature [R] and top-k int64 [R]."""
 State = tuple[Tensor, FrameState]
 """Codes of the frame before, int64 [R, Q], and what the transformer keeps."""
+
+LENGTHS = (32, 64, 128, 320)
+"""Of clauses that are read in a step of fixed shape, filled up; longer ones are read as long as they are."""
 
 
 class TorchTalk:
@@ -38,9 +41,11 @@ class TorchTalk:
             most = None if record is None else about.config.book_size
             self._resident = Resident(_Frame(self._talker, most), rows)
             self._fixed: FixedSteps | None = None
+            self._clauses: dict[int, FixedStep] = {}
             if record is not None:
                 self._fixed = FixedSteps(self._resident, lambda n: self._nothing(), record)
                 self._fixed.warm_up((1,))
+                self._clauses = {length: self._clause_step(length, record) for length in reversed(LENGTHS)}
 
     @classmethod
     def load(
@@ -59,9 +64,16 @@ class TorchTalk:
 
     @torch.inference_mode()
     def clause(self, symbols: NDArray[np.int64], voice: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        given = torch.from_numpy(symbols)[None].to(self._device)
-        encodings, slots = self._talker.clause(given, torch.tensor([voice], device=self._device))
-        return encodings[0].cpu().numpy(), slots[0].cpu().numpy()
+        n, who = len(symbols), np.array([voice])
+        length = min((length for length in self._clauses if length >= n), default=None)
+        if length is None:
+            told, voices = (torch.from_numpy(part).to(self._device) for part in (symbols[None], who))
+            encodings, slots = (part.cpu().numpy() for part in self._talker.clause(told, voices))
+        else:
+            filled = np.full((1, length), -1)
+            filled[0, :n] = symbols
+            encodings, slots = self._clauses[length]((filled, who), 1)
+        return encodings[0, :n], slots[0, :n]
 
     @torch.inference_mode()
     def reset(self, row: int) -> None:
@@ -78,6 +90,11 @@ class TorchTalk:
         given = tuple(torch.from_numpy(part) for part in told)
         chosen: NDArray[np.int16] = self._resident.step(given, torch.tensor(rows)).numpy()
         return chosen
+
+    def _clause_step(self, length: int, record: Record) -> FixedStep:
+        by = self._talker.encoder.angles(length)
+        symbols = torch.zeros(1, length, dtype=torch.int64, device=self._device)
+        return FixedStep(lambda told: self._talker.clause(told[0], told[1], by), (symbols, symbols[:, 0]), record)
 
     def _nothing(self) -> Told:
         """What a row is told, of the right shapes."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sottovoce.models.config import BASE, MICRO, TINY
 from sottovoce.models.frame_transformer import FrameTransformer
+from sottovoce.models.phoneme_encoder import SymbolConv
 from sottovoce.models.rotary import frequencies
 from sottovoce.models.rvq import ResidualQuantiser
 from sottovoce.models.sampling import Sampling
@@ -378,3 +379,13 @@ def test_it_starts_from_the_vectors_of_its_codec() -> None:
         assert torch.allclose(near[0] * book.vectors.std(), near[1], rtol=1e-3, atol=1e-4)
     with pytest.raises(ValueError, match=r"vectors \(32, 4\) for 32 x 16"):
         talker.start(ResidualQuantiser(TINY.quantiser))
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_a_convolution_over_symbols_is_the_same_as_one_product(kernel: int) -> None:
+    torch.manual_seed(0)
+    conv, x = SymbolConv(6, kernel), torch.randn(2, 9, 6)
+    present = (torch.arange(9) < torch.tensor([[9], [4]]))[..., None].float()
+    with torch.no_grad():
+        as_product = conv(x, present)
+    torch.testing.assert_close(as_product, conv(x, present).detach(), rtol=0, atol=1e-6)

@@ -1,6 +1,7 @@
 """The torch engine: the streaming law on every device and in fixed shapes, fewer bits, and a talker beside it."""
 
 import copy
+import gc
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -31,9 +32,9 @@ from sottovoce.stream.onnx_talk import OnnxTalk
 from sottovoce.stream.talk_engine import Draw, TalkEngine, Talks
 from sottovoce.stream.talk_work import Manner, Moment, Reading
 from sottovoce.stream.torch_engine import TorchEngine, find_device
-from sottovoce.stream.torch_talk import TorchTalk
+from sottovoce.stream.torch_talk import LENGTHS, TorchTalk
 from support import tiny_talk
-from support.devices import FIXED, HERE, Place, each_place, fixed_places
+from support.devices import FIXED, GPU, HERE, Place, each_place, fixed_places
 
 FRAMES = 40
 
@@ -118,7 +119,12 @@ def test_every_bucket_and_chunk_is_recorded_before_anybody_comes(place: Place) -
     sizes = buckets(3)
     for kind in KINDS:
         wanted = CHUNKS if kind in ("decode", "vocode") else (1,)
-        assert set(engine._fixed[kind]._steps) == {(size, n) for size in sizes for n in wanted}
+        recorded = {(size, n) for size in sizes for n in wanted}
+        assert set(engine._fixed[kind]._steps) == recorded
+        row = engine.open()
+        engine.step([Work(row, kind, np.concatenate([engine._frame(kind, 1)[0].cpu().numpy()] * 7), 0.0)])
+        assert set(engine._fixed[kind]._steps) == recorded, "a long piece needs no other"
+        engine.close(row)
 
 
 @fixed_places
@@ -156,8 +162,8 @@ def test_buckets_hold_every_number_of_rows() -> None:
     assert buckets(1) == (1,)
     assert buckets(2) == (1, 2)
     assert buckets(5) == (1, 2, 4, 5)
-    assert buckets(256) == (1, 2, 4, 8, 16, 32, 64, 128, 256)
-    assert buckets(500)[-2:] == (256, 500)
+    assert buckets(256) == (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256)
+    assert buckets(500)[-3:] == (256, 384, 500)
 
 
 @given(st.integers(1, 200))
@@ -370,6 +376,29 @@ def test_only_a_step_that_is_recorded_orders_all_codes(place: Place, monkeypatch
     monkeypatch.setattr(torch.Tensor, "topk", watched)
     said_by(engine, Manner(top_k=5), 2)
     assert ordered == {5 if place is HERE else TINY.book_size}
+
+
+@fixed_places
+def test_a_clause_is_read_the_same_in_a_step_that_fills_it_up(place: Place) -> None:
+    filled, alone = talks(place, 1), talks(HERE, 1)
+    chance = np.random.default_rng(0)
+    for n in (1, LENGTHS[0] - 1, LENGTHS[0], LENGTHS[0] + 1, LENGTHS[-1], LENGTHS[-1] + 1, 2):
+        symbols, voice = chance.integers(0, alone.about.config.symbols, n), n % 2
+        for mine, other in zip(filled.clause(symbols, voice), alone.clause(symbols, voice), strict=True):
+            assert mine.shape == other.shape
+            assert len(mine) == n
+            np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", [GPU])
+def test_graphs_of_an_engine_that_is_gone_do_not_break_those_of_the_next(place: Place) -> None:
+    often = gc.get_threshold()
+    gc.set_threshold(10, 1, 1)
+    try:
+        for _ in range(3):
+            make(place)
+    finally:
+        gc.set_threshold(*often)
 
 
 @each_place
