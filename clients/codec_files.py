@@ -22,7 +22,7 @@ from .audio_in import AudioInput
 from .audio_out import AudioOutput, audio_output, check_output
 from .engines import EngineOptions, check_books, make_engine
 from .interrupts import run
-from .pipes import Input, Output, check_apart, output, readable
+from .pipes import Input, Output, check_apart, is_file, output, readable
 from .sound_files import Watch, blocks, progress, remark
 
 _CHUNK_BYTES = 1 << 16
@@ -67,7 +67,7 @@ def decode_file(options: CodecFileOptions) -> None:
         check_model(engine.descriptor, descriptor)
         check_books(options.settings.books, engine.descriptor)
         with audio_output(options.output, descriptor.rate_hz) as sound:
-            run(_decode(engine, file, parser, sound, options.settings))
+            run(_decode(engine, file, parser, sound, replace(options.settings, repeatable=is_file(options.input))))
     if parser.truncated:
         raise CodeFileError(
             f"{file.name} is cut off after {parser.n_packets} packets; what there was is decoded, "

@@ -21,7 +21,7 @@ from .engines import EngineOptions, check_books, make_engine
 from .interrupts import run
 from .live import Live
 from .picture import Picture
-from .pipes import PIPE, check_apart, say, tell
+from .pipes import PIPE, check_apart, is_file, say, tell
 from .quality import Excerpt, compare
 from .quiet import quiet_libraries
 from .report import Run, summary
@@ -56,7 +56,7 @@ def loopback(options: LoopbackOptions) -> None:
     is_live = options.ends.input is None
     # Cutting the delay off holds samples back: not where somebody waits for them.
     aligned = not (is_live and options.ends.output is None)
-    settings = replace(options.settings, live=is_live, aligned=aligned)
+    settings = replace(options.settings, live=is_live, aligned=aligned, repeatable=is_file(options.ends.input))
     picture = Picture(descriptor, options.picture) if options.picture else None
     devices = is_live or options.ends.output is None
     with (

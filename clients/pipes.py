@@ -209,6 +209,11 @@ def check_apart(source: str | None, *results: str | Path | None) -> None:
         raise UsageError("two of the files given are the same; give another name for what is written")
 
 
+def is_file(source: str | None) -> bool:
+    """Whether it is all there already: no device, and no pipe that somebody may still write into."""
+    return source is not None and os.path.isfile(_STDIN if source == PIPE else source)
+
+
 async def readable(descriptor: int) -> None:
     """Wait until a pipe has something, so that a slow writer stops neither the pipeline nor Ctrl-C."""
     await _ready(descriptor, to_write=False)

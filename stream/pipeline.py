@@ -58,6 +58,8 @@ class Settings:
     aligned: bool = True
     "Cut the codec's delay off, so that the sink gets exactly the samples of the source: for files, not for cancelling."
     capture_frames: int = 5
+    repeatable: bool = False
+    "Codes wait until as many are there as are made sound at once: for files, whose samples are the same every time."
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,8 @@ class _Conversation:
         """Codes -> sound; the task's result is how many samples went out."""
         descriptor = self.descriptor
         trim = Trim(descriptor.delay_samples, descriptor.frame_samples) if self.settings.aligned else None
-        hearing = stages.hear(codes, sink, self.line, self.session, self.taps.mel_out, trim, n_samples)
+        again = self.settings.repeatable
+        hearing = stages.hear(codes, sink, self.line, self.session, self.taps.mel_out, trim, n_samples, again)
         return tasks.create_task(hearing, name="hear")
 
 

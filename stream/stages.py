@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -283,10 +283,12 @@ async def hear(
     tap: Tap[Mel] | None = None,
     trim: Trim | None = None,
     n_samples: Callable[[], int | None] = lambda: None,
+    repeatable: bool = False,
 ) -> int:
     """Frames of codes -> mel -> pcm, in one visit of the engine, -> the sink. Returns the samples given.
 
-    What waits is taken together, a few frames at a time: a talker sends them so, and a backlog is caught up with. The sink
+    What waits is taken together, a few frames at a time: a talker sends them so, and a backlog is caught up with. With
+    ``repeatable`` it is always as many as go together, whose last bits then do not depend on what waited. The sink
     gets them one by one. With ``trim`` the samples are exactly in line with the original, for whose length ``n_samples`` is
     asked when the input has ended; None where that is not known. A frame that was made up is faded in the mel, which takes a
     visit for each half.
@@ -302,11 +304,10 @@ async def hear(
             given += len(frame.data)
             await sink(frame)
 
-    async for frame in frames:
-        if not line.wanted(frame, frames.name):
-            continue
+    async for chunk in _chunks(frames, line, repeatable):
+        frame = chunk[0]
         fresh, generation = frame.generation != generation, frame.generation
-        chunk, due_s = [frame], frame.born_s + frame_s if frame.due_s is None else frame.due_s
+        due_s = frame.born_s + frame_s if frame.due_s is None else frame.due_s
         if frame.attenuation_db > 0:
             known = await session.step("decode", frame.data, due_s, fresh=fresh)
             mel = fade(known, 0.0 if fresh else faded_db, frame.attenuation_db)
@@ -314,8 +315,6 @@ async def hear(
             pcm = await session.step("vocode", mel, due_s, fresh=fresh)
             left_s = line.leaving("vocode", [left_s])
         else:
-            if frames.waiting:
-                chunk += _waiting(frames, generation)
             codes = frame.data if len(chunk) == 1 else np.concatenate([one.data for one in chunk])
             visit = await session.visit(HEARD, codes, due_s, fresh=fresh)
             mel, pcm = visit.answers
@@ -339,6 +338,26 @@ async def hear(
 def _cut(data: A, n_frames: int) -> list[A]:
     """Its frames. Mostly there is one, for which numpy would take as long as a stage does."""
     return [data] if n_frames == 1 else np.split(data, n_frames)
+
+
+async def _chunks(frames: Channel[Frame[Codes]], line: Line, repeatable: bool) -> AsyncIterator[list[Frame[Codes]]]:
+    """Frames that are made sound together."""
+    chunk: list[Frame[Codes]] = []
+    async for frame in frames:
+        if not line.wanted(frame, frames.name):
+            continue
+        alone = frame.attenuation_db > 0
+        if chunk and (alone or frame.generation != chunk[0].generation):
+            yield chunk
+            chunk = []
+        chunk.append(frame)
+        if not repeatable and not alone and frames.waiting:
+            chunk += _waiting(frames, frame.generation)
+        if not repeatable or alone or len(chunk) == CHUNKS[0]:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def _waiting(frames: Channel[Frame[Codes]], generation: int) -> Iterator[Frame[Codes]]:

@@ -57,6 +57,7 @@ def heard(
     capacity: int = 4,
     trim: bool = False,
     cancel_s: float | None = None,
+    repeatable: bool = False,
 ) -> Heard:
     """``frames``, sent so many at once every frame's length."""
     found = Heard()
@@ -88,7 +89,9 @@ def heard(
                 cut = Trim(SHAPE.delay_samples, SHAPE.frame_samples) if trim else None
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(send())
-                    found.given = await hear(channel, sink, line, session, found.mels.append, cut)
+                    found.given = await hear(
+                        channel, sink, line, session, found.mels.append, cut, repeatable=repeatable
+                    )
             virtual_time.hold_for(lambda: True)  # the thread is about to end
         found.chunks = engine.chunks()
 
@@ -117,6 +120,17 @@ def test_what_waits_together_sounds_as_it_does_one_by_one(
         assert some.statistics.stages[name].summary().n == len(frames)
     assert some.statistics.age.summary().n == len(frames)
     assert some.statistics.level_out.rms_dbfs == pytest.approx(alone.statistics.level_out.rms_dbfs, abs=1e-3)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 6), st.integers(0, 3))
+def test_a_file_sounds_the_same_every_time_to_the_bit(bursts: list[int], capacity: int, seed: int) -> None:
+    frames = codes_of(sum(bursts), seed)
+    some, others = heard(frames, bursts, capacity, repeatable=True), heard(frames, [len(frames)], 4, repeatable=True)
+    assert some.chunks == others.chunks
+    assert np.array_equal(some.pcm, others.pcm)
+    plain = heard([frame._replace(attenuation_db=0.0) for frame in frames], bursts, capacity, repeatable=True)
+    assert plain.chunks == [*[4] * (len(frames) // 4), *[len(frames) % 4][: len(frames) % 4]]
 
 
 def test_live_frames_are_each_heard_when_they_come_and_a_backlog_is_caught_up() -> None:
