@@ -109,8 +109,12 @@ class Guard:
             return _Refusal(403, "unauthorized", "a page of another site may not use this server")
         if not self._may_ask(address):
             return _Refusal(429, "rate_limited", "too many requests from your address", 1000.0)
-        if self._rules.token is not None and not _has(self._rules.token, scope, headers):
-            return _Refusal(401, "unauthorized", "this server needs its token: Authorization: Bearer TOKEN")
+        if self._rules.token is not None:
+            shown = _shown(scope, headers)
+            if not shown:
+                return _Refusal(401, "unauthorized", "this server needs its token: Authorization: Bearer TOKEN")
+            if not any([hmac.compare_digest(one.encode(), self._rules.token.encode()) for one in shown]):
+                return _Refusal(401, "unauthorized", "this is not the token of this server")
         if scope["type"] == "websocket" and self._open[address] >= self._rules.sessions_per_address:
             return _Refusal(429, "rate_limited", "your address has as many sessions open as it may", 5000.0)
         return None
@@ -159,12 +163,13 @@ def _is_plain(host: str) -> bool:
     return True
 
 
-def _has(token: str, scope: Scope, headers: Headers) -> bool:
+def _shown(scope: Scope, headers: Headers) -> list[str]:
+    """The tokens that a request has, wherever clients put theirs."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     shown = [value.strip()] if scheme.lower() == "bearer" else []
     shown += headers.getlist("xi-api-key")
     shown += [name[len(_BEARER) :] for name in scope.get("subprotocols", ()) if name.startswith(_BEARER)]
-    return any([hmac.compare_digest(candidate.encode(), token.encode()) for candidate in shown])
+    return shown
 
 
 def _refused(refusal: _Refusal) -> ASGIApp:

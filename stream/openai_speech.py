@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -23,7 +24,7 @@ from .schema import Length, Range
 from .sound_stream import CONTENT_TYPES, SoundStream
 from .speakers import Speakers
 from .spoken_answer import Asked, Body, SpokenAnswer, Usage, read_json
-from .talk_work import FASTEST, SLOWEST, Manner
+from .talk_work import FASTEST, SLOWEST, Manner, Voice
 
 PATH = "/v1/audio/speech"
 RATE_HZ = 24_000
@@ -31,6 +32,11 @@ RATE_HZ = 24_000
 FORMATS = ("mp3", "opus", "flac", "wav", "pcm")
 MOST_CHARS = 4096
 """As OpenAI has it."""
+BUILT_IN = {
+    "female": ("alloy", "ballad", "coral", "fable", "marin", "nova", "sage", "shimmer"),
+    "male": ("ash", "cedar", "echo", "onyx", "verse"),
+}
+"""OpenAI's voices, which clients have built in, by the sex that they sound to have: here the first voice of it speaks."""
 STAND_INS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 """Names that clients have built in; here they mean the one talker that there is."""
 
@@ -58,6 +64,14 @@ def refuse(status: int, code: str, message: str, param: str | None = None) -> Re
     return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
 
 
+def voice_name(voices: Sequence[Voice], asked: str | None) -> str | None:
+    """The name of the voice that is meant: ours before OpenAI's; what is neither stays as it is."""
+    sex = next((sex for sex, names in BUILT_IN.items() if asked in names), None)
+    if sex is None or any(voice.name == asked for voice in voices):
+        return asked
+    return next((voice.name for voice in voices if voice.sex == sex), None)
+
+
 async def speech(request: Request, service: Service, speakers: Speakers) -> Response:
     """The endpoint."""
     try:
@@ -67,7 +81,7 @@ async def speech(request: Request, service: Service, speakers: Speakers) -> Resp
                 raise ProtocolError("bad_message", "request.voice must be a name, or an object with an id")
             values["voice"] = voice["id"]
         asked = schema.read(_Asked, values, "request")
-        number = speakers.number(asked.voice)
+        number = speakers.number(voice_name(speakers.voices, asked.voice))
     except ClientDisconnect:
         return Response(status_code=400)  # to nobody
     except ProtocolError as error:

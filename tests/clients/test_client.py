@@ -331,8 +331,10 @@ def test_what_would_be_the_same_again_is_not_tried_again() -> None:
     async def main() -> None:
         async with serving(options=ServerOptions(rules=Rules(token="s3cret-token"))) as place:
             assert (await Client(f"ws://{place}", "s3cret-token", sleep=never).hello()).codec.preset == "echo"
-            with pytest.raises(Refused, match="this server needs its token"):
+            with pytest.raises(Refused, match="this is not the token of this server"):
                 await Client(f"ws://{place}", "wrong-token", sleep=never).hello()
+            with pytest.raises(Refused, match="this server needs its token"):
+                await Client(f"ws://{place}", sleep=never).hello()
             with pytest.raises(ConnectionFailed, match="refuses with HTTP 403"):
                 await Client(f"ws://{place}/elsewhere", sleep=never).hello()
             with pytest.raises(Refused, match="cannot speak"):

@@ -23,13 +23,13 @@ from sottovoce.stream.call import Service
 from sottovoce.stream.guard import Rules
 from sottovoce.stream.loop import EngineLoop
 from sottovoce.stream.metrics import Metrics
-from sottovoce.stream.openai_speech import Plain, refuse
+from sottovoce.stream.openai_speech import Plain, refuse, voice_name
 from sottovoce.stream.server import ServerOptions
 from sottovoce.stream.server_messages import Limits
 from sottovoce.stream.sound_stream import SoundStream
 from sottovoce.stream.speakers import Speakers
 from sottovoce.stream.spoken_answer import Asked, SpokenAnswer
-from sottovoce.stream.talk_work import Manner
+from sottovoce.stream.talk_work import Manner, Voice
 from support import tiny_talk
 from support.held import held
 from support.same import assert_same
@@ -148,6 +148,17 @@ def test_speed_and_voice_are_heard() -> None:
     served(use)
 
 
+def test_voices_that_clients_have_built_in_speak_by_the_first_of_their_sex() -> None:
+    def use(client: OpenAI, place: str) -> None:
+        assert say(client, voice="nova") == say(client, voice="ann")
+        assert say(client, voice="onyx") == say(client, voice="joe")
+
+    served(use)
+    assert voice_name((Voice("echo", "female", "en-US", ""),), "echo") == "echo", "ours come first"
+    assert voice_name((Voice("ann", "female", "en-US", ""),), "echo") is None, "no man is there: the first voice"
+    assert voice_name((), "bob") == "bob"
+
+
 def test_models_and_voices_are_listed() -> None:
     def use(client: OpenAI, place: str) -> None:
         assert [model.id for model in client.models.list()] == ["tiny", "tiny-talker"]
@@ -159,7 +170,7 @@ REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"response_format": "aac"}, "response_format", "ask for mp3, opus, flac, wav, pcm"),
     ({"response_format": "ulaw"}, "response_format", "ask for"),
     ({"response_format": "exe"}, "response_format", "ask for"),
-    ({"voice": "alloy"}, "voice", "ann, joe"),
+    ({"voice": "alloys"}, "voice", "ann, joe"),
     ({"voice": {"id": "bob"}}, "voice", "ann, joe"),
     ({"voice": {"id": 3}}, "voice", "text"),
     ({"voice": {}}, "voice", "id"),
