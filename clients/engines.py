@@ -84,6 +84,8 @@ def choose_backend(options: EngineOptions) -> Backend:
     have = {backend for backend, packages in PACKAGES.items() if all(find_spec(package) for package in packages)}
     needs_torch = options.vocoder == "griffin-lim" or options.device != "cpu"
     if options.vocoder is None and not has_vocoder(options.preset, options.weights):
+        if options.weights is not None and not options.weights.is_dir():
+            raise WeightsError(f"there is no folder {options.weights}")
         if have == {"onnx"}:
             raise WeightsError(f"no vocoder for {options.preset}, and Griffin-Lim needs pip install 'sottovoce[torch]'")
         needs_torch = True

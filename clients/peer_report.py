@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+_USUAL = ("in.messages", "in.echo")
+"""What was taken, and what a broker of MQTT 3.1.1 sends back of one's own."""
+
 
 def summary(counts: dict[str, Any]) -> list[str]:
     """Lines to print; ``counts`` as ``--stats`` writes them."""
@@ -36,7 +39,7 @@ def _facts(counts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if line.get("reconnects"):
         yield "reconnects", str(line["reconnects"])
     strange = {**counts["counts"], **counts["carrier"]}
-    unwanted = {name: n for name, n in strange.items() if name.startswith("in.")}
+    unwanted = {name.removeprefix("in."): n for name, n in strange.items() if name.startswith("in.") and name not in _USUAL}
     if unwanted:
         yield "not taken", _named(unwanted)
 

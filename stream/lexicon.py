@@ -49,8 +49,10 @@ def read_lexicon(path: Path, accent: Accent) -> Lexicon:
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the lexicon {path}: {error}") from error
+    except OSError as error:
+        raise UsageError(f"cannot read the lexicon {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"cannot read the lexicon {path}: it is not UTF-8 text") from error
     entries: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         line = line.rstrip("\r")

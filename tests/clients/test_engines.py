@@ -12,7 +12,7 @@ from sottovoce.clients import engines
 from sottovoce.clients.engines import EngineOptions, choose_backend, make_engine
 from sottovoce.stream.errors import UsageError, WeightsError
 
-SILENT = Path("folder without weights")
+SILENT = Path(__file__).parent  # a folder without weights
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
@@ -47,6 +47,7 @@ def test_the_faster_one_that_can(
         (("onnx", "onnxruntime"), EngineOptions(backend="torch"), r"sottovoce\[torch\]"),
         (("onnx", "onnxruntime"), EngineOptions(vocoder="griffin-lim"), r"sottovoce\[torch\]"),
         (("onnx", "onnxruntime"), EngineOptions(weights=SILENT), r"no vocoder for base.*sottovoce\[torch\]"),
+        (("onnx", "onnxruntime"), EngineOptions(weights=SILENT / "nix"), r"there is no folder .*nix"),
     ],
 )
 def test_what_must_be_installed_is_said(
