@@ -18,7 +18,19 @@ from .clusters import add_cluster, cluster
 from .engine_commands import add_bench, add_export, add_verify
 from .interrupts import Ended, hear
 from .load_command import add_load, add_overhead
-from .options import add_engine, count, engine_options, file_name, not_negative, path, port, positive, seconds, share
+from .options import (
+    add_engine,
+    count,
+    engine_options,
+    file_name,
+    not_negative,
+    path,
+    port,
+    positive,
+    rows,
+    seconds,
+    share,
+)
 from .peer_command import add_broker, add_peer
 from .pipes import flush, forget_stdout, hold_standard_streams, tell
 from .room_keys import add_keygen
@@ -156,7 +168,7 @@ def _parser() -> ArgumentParser:
     serve.set_defaults(command=_serve)
     serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: this machine only")
     serve.add_argument("--port", type=port, default=8765, metavar="N", help="default 8765; 0: any that is free")
-    serve.add_argument("--rows", type=count, default=4, metavar="N", help="sessions at once; default 4")
+    serve.add_argument("--rows", type=rows, default=4, metavar="N", help="sessions at once; default 4")
     serve.add_argument("--token", help="who has it may come in; better in SOTTOVOCE_TOKEN of the environment")
     serve.add_argument("--no-auth", action="store_true", help="anybody may come in, also from other machines")
     serve.add_argument("--cert", type=path, metavar="PEM", help="certificate for https, with --key")
@@ -198,14 +210,14 @@ def _add_packets(parser: ArgumentParser, frames_per_packet: int = 1) -> None:
 
 
 def _exit_codes() -> Iterator[str]:
-    """A line for each exit code of the errors there are, with the first words of the class that has it."""
-    told = {0}
+    """A line for each exit code of the errors there are, in order, with the first line of the class that has it."""
+    first: dict[int, type[SottovoceError]] = {}
     classes = [SottovoceError]
     for kind in classes:
         classes += kind.__subclasses__()
-        if kind.exit_code not in told:
-            told.add(kind.exit_code)
-            yield f"  {kind.exit_code:<4} {(kind.__doc__ or '').splitlines()[0].replace('``', '')}\n"
+        first.setdefault(kind.exit_code, kind)
+    for code in sorted(first):
+        yield f"  {code:<4} {(first[code].__doc__ or '').splitlines()[0].replace('``', '')}\n"
 
 
 # ---- commands ----------------------------------------------------------------------------------------------

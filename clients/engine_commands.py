@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from .options import add_engine, checked, count, engine_options, file_name, path, seconds
+from .options import MOST_ROWS, add_engine, checked, count, engine_options, file_name, path, rows, seconds, whole
 
 _PEERS = ("encodec", "mimi", "vocos")  # of stream/peer_codecs.py, which needs torch
 
@@ -18,12 +18,12 @@ def add_bench(commands: Any) -> None:
     bench.add_argument(
         "--warm-up", type=_not_negative, default=50, metavar="N", help="code frames before those; 0: cold"
     )
-    bench.add_argument("--rows", type=count, nargs="+", default=[1], metavar="N",
+    bench.add_argument("--rows", type=rows, nargs="+", default=[1], metavar="N",
                        help="streams in one batch; several numbers are measured one after the other; default 1")  # fmt: skip
     bench.add_argument("--no-speech", action="store_true", help="leave the talker out")
     bench.add_argument("--vs", choices=_PEERS, nargs="*", metavar="PEER",
                        help=f"others beside it, on random weights: {', '.join(_PEERS)}; default: all")  # fmt: skip
-    bench.add_argument("--sessions", type=count, metavar="MOST",
+    bench.add_argument("--sessions", type=rows, metavar="MOST",
                        help="how many sessions the engine carries in time, MOST at most, in place of single steps")  # fmt: skip
     bench.add_argument("--mode", choices=("loopback", "speak"), nargs="+", default=("loopback", "speak"),
                        help="of these sessions; default: both")  # fmt: skip
@@ -75,7 +75,7 @@ def _bench(arguments: Namespace) -> None:
     if arguments.plot is not None:  # what is wrong with it is said before, not after
         picture_format(arguments.plot)
         matplotlib_figures()
-    peers = () if arguments.vs is None else tuple(arguments.vs) or _PEERS
+    peers = () if arguments.vs is None else tuple(dict.fromkeys(arguments.vs)) or None
     result = bench(
         BenchOptions(
             engine=engine_options(arguments),
@@ -117,7 +117,7 @@ def _not_negative(text: str) -> int:
 
 
 def _several(text: str) -> int:
-    return _whole(text, 2)
+    return whole(text, 2, MOST_ROWS)
 
 
 def _enough(text: str) -> int:

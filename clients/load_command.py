@@ -8,7 +8,7 @@ from typing import Any
 
 from sottovoce.stream.errors import ServeError, UsageError
 
-from .options import add_engine, count, seconds
+from .options import add_engine, count, rows, seconds
 
 _SERVED = ("preset", "backend", "vocoder", "weights", "device", "dtype", "threads")
 """What a server that is started for the purpose is told."""
@@ -17,7 +17,7 @@ _CLIENTS = {"loopback": 32, "speak": 4}
 
 def add_load(commands: Any) -> None:
     """To the subparsers ``commands``."""
-    load: ArgumentParser = commands.add_parser("load")  # no help: few need it
+    load: ArgumentParser = commands.add_parser("load", help="many clients of one server, and whether they hear in time")
     load.description = (
         "Many clients of one server at once, which play as browsers do; prints whether the sound came in time."
     )
@@ -36,10 +36,10 @@ def add_load(commands: Any) -> None:
 
 def add_overhead(commands: Any) -> None:
     """To the subparsers ``commands``."""
-    overhead: ArgumentParser = commands.add_parser("overhead")
+    overhead: ArgumentParser = commands.add_parser("overhead", help="what a session costs a server besides the models")
     overhead.description = "What a frame of a session costs a server besides the models and the sockets."
     overhead.set_defaults(command=_overhead)
-    overhead.add_argument("--sessions", type=count, default=32, metavar="N", help="default 32")
+    overhead.add_argument("--sessions", type=rows, default=32, metavar="N", help="default 32")
     overhead.add_argument("--frames", type=count, default=1000, metavar="N", help="of each; default 1000")
     overhead.add_argument("--json", action="store_true", help="one JSON object instead of a table")
 

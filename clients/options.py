@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from .engines import EngineOptions
 
 
+MOST_ROWS = 8192
+"""Of an engine. The states of a million streams fill any machine's memory, and the system then ends whatever it likes."""
+
+
 def add_engine(parser: ArgumentParser, preset: bool = True) -> None:
     """What is said about engine and weights; without ``preset`` where a file names it."""
     if preset:
@@ -68,10 +72,18 @@ def count(text: str) -> int:
 
 def threads(text: str) -> int:
     """As many as there are processors at most."""
-    most = os.cpu_count() or 1  # PyTorch crashes on thousands, and with it whatever else needs a thread
-    return int(
-        checked(text, lambda value: 1 <= value <= most and value == int(value), f"a whole number from 1 to {most}")
-    )
+    return whole(text, 1, os.cpu_count() or 1)  # PyTorch crashes on thousands, and with it whatever else needs a thread
+
+
+def rows(text: str) -> int:
+    """Streams that an engine has room for."""
+    return whole(text, 1, MOST_ROWS)
+
+
+def whole(text: str, least: int, most: int) -> int:
+    """A whole number within limits."""
+    wanted = f"a whole number from {least} to {most}"
+    return int(checked(text, lambda value: least <= value <= most and value == int(value), wanted))
 
 
 def seconds(text: str) -> float:

@@ -96,7 +96,10 @@ class EngineBusy(NoSlot):
 
 
 class EngineStopped(SottovoceError):
-    """The engine failed (``__cause__`` tells how) or was stopped before it could answer."""
+    """The engine failed, or was stopped before it could answer.
+
+    Where it failed ``__cause__`` tells how.
+    """
 
     exit_code = 8
 
@@ -124,19 +127,16 @@ class RoomRefused(ConnectionFailed):
 
 
 class ProtocolError(SottovoceError):
-    """The other side of a conversation broke its rules; ``code`` is what an ``error`` message calls it."""
+    """The other side of a conversation broke its rules.
+
+    ``code`` is what an ``error`` message calls it.
+    """
 
     exit_code = 12
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-class LawBroken(SottovoceError):
-    """The streaming law does not hold for an engine on this machine."""
-
-    exit_code = 15
 
 
 class ThinkerError(SottovoceError):
@@ -149,6 +149,12 @@ class RoomKeyError(SottovoceError):
     """A room key that is none, was mistyped, or cannot be read or written."""
 
     exit_code = 14
+
+
+class LawBroken(SottovoceError):
+    """The streaming law does not hold for an engine on this machine."""
+
+    exit_code = 15
 
 
 class ChannelClosed(SottovoceError):

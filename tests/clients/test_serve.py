@@ -102,6 +102,7 @@ def test_a_file_goes_through_it_as_through_a_codec_of_ones_own(tmp_path: Path) -
         (("--port", "65536"), 2, ("--port",)),
         (("--port", "http"), 2, ("--port",)),
         (("--rows", "0"), 2, ("--rows",)),
+        (("--rows", "8193"), 2, ("--rows", "a whole number from 1 to 8192")),
         (("--host", "203.0.113.7", "--no-auth"), 10, ("203.0.113.7",)),
     ],
 )

@@ -86,7 +86,7 @@ def test_a_silent_engine_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--rows", "1"), "'1' is not a whole number from 2"),
+        (("--rows", "1"), "'1' is not a whole number from 2 to 8192"),
         (("--rows", "many"), "'many' is not a whole number from 2"),
         (("--frames", "39"), "'39' is not a whole number from 40"),
         (("--seed", "-1"), "'-1' is not a whole number from 0"),
