@@ -14,7 +14,7 @@ from sottovoce.stream.clock import monotonic
 from sottovoce.stream.engine import Engine
 from sottovoce.stream.errors import UsageError, WeightsError
 
-from .bench_peers import Versus, versus
+from .bench_peers import Versus, load_peers, versus
 from .bench_sessions import MODES, Crowd, Mode, ProcessorTime, Sessions
 from .bench_steps import Chain, Codec, Measured, Pieces, Speech, measure
 from .engines import ECHO, PACKAGES, EngineOptions, choose_backend, make_engine
@@ -52,7 +52,8 @@ class BenchOptions:
     warm_up: int = 50
     speech: bool = True
     "Whether to measure the talker where there is one."
-    peers: Sequence[str] = ()
+    peers: Sequence[str] | None = ()
+    "Others to measure beside it; None: all that load."
     sessions: int = 0
     "The most to try at once, in place of single steps; 0: none."
     modes: Sequence[Mode] = MODES
@@ -67,7 +68,7 @@ def bench(options: BenchOptions) -> Bench:
     """Step streams frame by frame, as fast as they go.
 
     Raises:
-        WeightsError, UsageError: see `engines.make_engine` and `peer_codecs.make_peer`; there is nobody to speak.
+        WeightsError, UsageError: see `engines.make_engine` and `bench_peers.load_peers`; there is nobody to speak.
     """
     if options.sessions:
         return _sessions(options)
@@ -75,6 +76,7 @@ def bench(options: BenchOptions) -> Bench:
     engine = make_engine(options.engine, max(options.rows))
     start_s = time.perf_counter() - began_s
     descriptor = engine.descriptor
+    peers = load_peers(options.peers, descriptor.frame_ms, options.engine.threads)
     codec, speech, read_ms = [], [], None
     for rows in options.rows:
         codec.append(_measure(Codec(engine, rows), rows, options, descriptor.frame_ms))
@@ -89,7 +91,7 @@ def bench(options: BenchOptions) -> Bench:
             chain = Speech(talker, rows)
             read_ms = chain.read_ms(5) if read_ms is None else read_ms
             speech.append(_measure(chain, rows, options, descriptor.frame_ms))
-    peers = [versus(name, engine, options.engine.threads) for name in options.peers]
+    beside = [versus(peer, engine) for peer in peers]
     measured: dict[str, str | int | float] = {
         "chunk_ms": descriptor.frame_ms,
         "n": options.n_steps,
@@ -97,10 +99,12 @@ def bench(options: BenchOptions) -> Bench:
         "start_s": round(start_s, 3),
     }
     row_bytes = getattr(engine if talker is None else talker, "row_bytes", None)
-    return Bench(conditions(options.engine, engine) | measured, codec, pieces, speech, read_ms, peers, row_bytes)
+    return Bench(conditions(options.engine, engine) | measured, codec, pieces, speech, read_ms, beside, row_bytes)
 
 
 def _sessions(options: BenchOptions) -> Bench:
+    if options.peers != ():
+        raise UsageError("--vs is for single steps, not for --sessions")
     if options.processor_time and options.engine.device != "cpu":
         raise UsageError("--processor-time is for the processor: a GPU has none")
     engine = make_engine(options.engine, options.sessions)

@@ -1,11 +1,14 @@
-"""Our codec beside others in the same run: blocks of steps in turn, so that what slows the machine slows both."""
+"""Our codec beside others in the same run: blocks of steps in turn, so that what slows the machine slows both.
+
+Which of the others load is found out before anything is measured: minutes must not be lost for want of a package.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +16,10 @@ from sottovoce.stream.engine import Engine
 from sottovoce.stream.errors import UsageError
 
 from .bench_steps import Codec, StageTimes, percentiles
+from .pipes import tell
+
+if TYPE_CHECKING:
+    from sottovoce.stream.peer_codecs import Peer
 
 ROUNDS = 6
 BLOCK_MS = 800.0
@@ -39,18 +46,37 @@ class Versus:
     "Their steps."
 
 
-def versus(name: str, engine: Engine, threads: int) -> Versus:
-    """Blocks of both in turn; the first round warms up and does not count.
+def load_peers(names: Sequence[str] | None, chunk_ms: float, threads: int) -> list[Peer]:
+    """Those of ``names``; of None all that load, and a line on standard error for each that does not.
 
     Raises:
-        UsageError: there is no such peer, or it is not installed.
+        UsageError: one that is named does not load, or none does.
     """
+    if names is not None and not names:
+        return []  # and no torch
     try:
-        from sottovoce.stream.peer_codecs import make_peer
+        from sottovoce.stream.peer_codecs import PEERS, make_peer
     except ImportError as error:
         raise UsageError(f"--vs needs torch, and the peers' packages: {error}; see the README") from error
+    if names is not None:
+        return [make_peer(name, chunk_ms, threads) for name in names]
+    peers, missing = [], []
+    for name in PEERS:
+        try:
+            peers.append(make_peer(name, chunk_ms, threads))
+        except UsageError as error:
+            missing.append(str(error))
+    if not peers:
+        raise UsageError(f"there is nobody to measure beside it: {'; '.join(missing)}; see the README")
+    for why in missing:
+        tell(f"sottovoce: left out: {why}")
+    return peers
+
+
+def versus(peer: Peer, engine: Engine) -> Versus:
+    """Blocks of both in turn; the first round warms up and does not count."""
     frame_ms = engine.descriptor.frame_ms
-    peer, ours = make_peer(name, frame_ms, threads), Codec(engine, 1)
+    ours = Codec(engine, 1)
     their_s: list[float] = []
     our_s: list[float] = []
     for turn in range(1 + ROUNDS):
@@ -62,7 +88,7 @@ def versus(name: str, engine: Engine, threads: int) -> Versus:
     ours.close()
     rtf, our_rtf = (float(np.median(s)) * 1000 / ms for s, ms in ((their_s, peer.chunk_ms), (our_s, frame_ms)))
     step = percentiles(their_s)
-    return Versus(name, peer.version, peer.does, peer.chunk_ms, step, rtf, our_rtf, rtf / our_rtf, len(their_s))
+    return Versus(peer.name, peer.version, peer.does, peer.chunk_ms, step, rtf, our_rtf, rtf / our_rtf, len(their_s))
 
 
 def _block(step: Callable[[], float], n: int) -> list[float]:

@@ -18,6 +18,17 @@ from .picture import matplotlib_figures, picture_format
 from .pipes import say
 
 STDOUT = "-"
+_TITLE = {
+    "device": "device {}",
+    "cpu": "processor {}",
+    "backend": "{}",
+    "dtype": "{}",
+    "threads": "threads {}",
+    "preset": "preset {}",
+    "n": "steps measured {}",
+    "seconds": "in time for {:g} s",
+}
+"""Of a picture, by condition."""
 
 
 def lines(result: Bench) -> Iterator[str]:
@@ -43,7 +54,7 @@ def lines(result: Bench) -> Iterator[str]:
 
 def _table(title: str, run: Measured) -> Iterator[str]:
     several = f", {run.frames} frames in a step" if run.frames > 1 else ""
-    yield f"{title}, {run.rows} {'stream' if run.rows == 1 else 'streams in one batch'}{several}"
+    yield f"{title}, {_streams(run.rows)}{' in one batch' if run.rows > 1 else ''}{several}"
     yield f"{'stage':8} {'p50':>8} {'p95':>8} {'p99':>8}   ms a step"
     for name, times in run.stages.items():
         yield f"{name:8} {times.p50_ms:8.2f} {times.p95_ms:8.2f} {times.p99_ms:8.2f}"
@@ -99,29 +110,46 @@ def write_json(result: Any, name: str) -> None:
 
 
 def plot(result: Bench, path: Path) -> None:
-    """Bars of every stage, p50 with whiskers to p99, beside the length of a frame. Of sessions, the steps of the most.
+    """Save what `draw` draws.
 
     Raises:
         UsageError: matplotlib is missing, or the ending names no format.
         SottovoceError: the file cannot be written.
     """
-    suffix = picture_format(path)
+    suffix, figure = picture_format(path), draw(result)
+    with replacing(path, SottovoceError) as name, writing(path, SottovoceError):
+        figure.savefig(name, format=suffix, dpi=120)
+
+
+def draw(result: Bench) -> Any:
+    """Bars of every stage, p50 with whiskers to p99, beside the length of a frame. Of sessions, the steps of the most.
+
+    Raises:
+        UsageError: matplotlib is missing.
+    """
     figure = matplotlib_figures().Figure(figsize=(9, 4.5), layout="constrained")
-    runs = [(f"codec, {run.rows} x", run.stages) for run in result.codec]
-    runs += [(f"speech, {run.rows} x", run.stages) for run in result.speech]
+    frame_ms = float(result.conditions["chunk_ms"])
+    runs = [(f"codec, {_streams(run.rows)}", run.stages) for run in result.codec]
+    runs += [(f"speech, {_streams(run.rows)}", run.stages) for run in result.speech]
     runs += [(f"{one.mode}, {one.most.n} sessions", one.most.steps) for one in result.sessions if one.most]
     axes = figure.subplots(1, max(len(runs), 1), sharey=True, squeeze=False)[0]
+    legend = {}
     for (title, stages), ax in zip(runs, axes, strict=False):
         names, times = list(stages), list(stages.values())
         p50 = [one.p50_ms for one in times]
         whiskers = [[0.0] * len(times), [one.p99_ms - one.p50_ms for one in times]]
-        ax.bar(names, p50, yerr=whiskers, capsize=3, color="#4c72b0")
-        ax.axhline(float(result.conditions["chunk_ms"]), color="#c44e52", linestyle="--", linewidth=1)
+        legend["p50, whisker to p99"] = ax.bar(names, p50, yerr=whiskers, capsize=3, color="#4c72b0")
+        line = ax.axhline(frame_ms, color="#c44e52", linestyle="--", linewidth=1)
+        legend[f"{frame_ms:g} ms, the length of a frame: what all stages of a step must stay below"] = line
         ax.set(title=title, yscale="log")
+        ax.yaxis.set_major_formatter("{x:g}")
         ax.tick_params(axis="x", rotation=45)
-    axes[0].set_ylabel("ms a step, p50 to p99")
-    shown = ("device", "cpu", "backend", "dtype", "threads", "preset", "n", "seconds")
-    told = (str(result.conditions[name]) for name in shown if name in result.conditions)
-    figure.suptitle(", ".join(told), fontsize=8)
-    with replacing(path, SottovoceError) as name, writing(path, SottovoceError):
-        figure.savefig(name, format=suffix, dpi=120)
+    axes[0].set_ylabel("ms a step")
+    figure.legend(list(legend.values()), list(legend), loc="outside lower center", ncols=2, fontsize=8)
+    told = (form.format(result.conditions[name]) for name, form in _TITLE.items() if name in result.conditions)
+    figure.suptitle(f"How long a step takes\n{', '.join(told)}", fontsize=9)
+    return figure
+
+
+def _streams(rows: int) -> str:
+    return "1 stream" if rows == 1 else f"{rows} streams"

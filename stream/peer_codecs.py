@@ -62,7 +62,11 @@ def make_peer(name: str, chunk_ms: float, threads: int) -> Peer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             does, n_samples, step = make(round(chunk_ms * RATE_HZ / 1000))
-    except (ImportError, OSError) as error:  # OSError: a library of theirs lacks one of its own
+    except (
+        ImportError,
+        OSError,
+        RuntimeError,
+    ) as error:  # a library of theirs lacks one of its own, or wants another torch
         reason = str(error).splitlines()[0]
         raise UsageError(f"{name} needs the package {package}, which does not load: {reason}") from error
     return Peer(name, version(package), does, 1000 * n_samples / RATE_HZ, torch.inference_mode()(step))

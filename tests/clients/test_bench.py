@@ -2,15 +2,18 @@
 
 import importlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sottovoce.clients import bench as benches
 from sottovoce.clients.bench import BenchOptions, bench
-from sottovoce.clients.bench_report import lines
+from sottovoce.clients.bench_report import draw, lines
 from sottovoce.clients.cli import main
 from sottovoce.clients.engines import EngineOptions
+from sottovoce.stream import peer_codecs
 
 ECHO = ("bench", "--backend", "echo", "--steps", "20", "--warm-up", "2")
 
@@ -67,6 +70,17 @@ def test_json_and_picture_as_files(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "% of one core" in capsys.readouterr().out
 
 
+def test_a_picture_says_what_its_numbers_and_its_line_are() -> None:
+    figure = draw(bench(BenchOptions(EngineOptions("echo"), rows=(1, 3), n_steps=20, warm_up=2)))
+    assert [axes.get_title() for axes in figure.axes] == ["codec, 1 stream", "codec, 3 streams"]
+    for words in ("How long a step takes", "threads 1", "preset echo", "steps measured 20"):
+        assert words in figure.get_suptitle()
+    (legend,) = figure.legends
+    told = [text.get_text() for text in legend.get_texts()]
+    assert told[0] == "p50, whisker to p99"
+    assert told[1].startswith("32 ms, the length of a frame")
+
+
 def test_json_alone_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ECHO, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["conditions"]["backend"] == "echo"
@@ -76,11 +90,14 @@ def test_json_alone_on_standard_output(capsys: pytest.CaptureFixture[str]) -> No
     ("arguments", "words"),
     [
         (("--rows", "0"), "'0' is not a whole number from 1"),
+        (("--rows", "100000"), "'100000' is not a whole number from 1 to 8192"),
+        (("--sessions", "100000"), "'100000' is not a whole number from 1 to 8192"),
         (("--rows",), "expected at least one argument"),
         (("--steps", "1.5"), "'1.5' is not a whole number from 1"),
         (("--warm-up", "-1"), "'-1' is not a whole number from 0"),
         (("--plot", "a.txt"), "names no kind of picture"),
         (("--vs", "nobody"), "invalid choice: 'nobody'"),
+        (("--vs", "--sessions", "2"), "--vs is for single steps"),
         (("--dtype", "int8", "--backend", "torch"), "int8 runs on ONNX Runtime alone"),
     ],
 )
@@ -118,3 +135,54 @@ def test_a_peer_that_is_there_is_measured_and_another_is_named(name: str, capsys
     assert peer["n"] >= 6
     assert peer["rtf"] / peer["our_rtf"] == pytest.approx(peer["ratio"])
     assert peer["does"] == ("vocode" if name == "vocos" else "all")
+
+
+def absent(n_samples: int) -> Any:
+    raise ImportError("no such package")
+
+
+def present(n_samples: int) -> Any:
+    return "all", n_samples, lambda: None
+
+
+def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(*_: Any) -> Any:
+        raise AssertionError("it was measured")
+
+    monkeypatch.setattr(benches, "measure", measure)
+
+
+@pytest.mark.parametrize("wanted", [("--vs", "mimi"), ("--vs", "encodec", "mimi")])
+def test_a_named_peer_that_does_not_load_is_told_before_anything_is_measured(
+    wanted: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing_is_measured(monkeypatch)
+    monkeypatch.setattr(peer_codecs, "PEERS", {"encodec": ("numpy", present), "mimi": ("moshi", absent)})
+    assert main([*ECHO, *wanted]) == 2
+    told = capsys.readouterr().err
+    assert told == "sottovoce: mimi needs the package moshi, which does not load: no such package\n"
+
+
+@pytest.mark.parametrize("torch", [True, False])
+def test_where_no_peer_loads_nothing_is_measured(
+    torch: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing_is_measured(monkeypatch)
+    monkeypatch.setattr(peer_codecs, "PEERS", {"encodec": ("encodec", absent), "mimi": ("moshi", absent)})
+    if not torch:
+        monkeypatch.setitem(sys.modules, "sottovoce.stream.peer_codecs", None)
+    assert main([*ECHO, "--vs"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    for words in ("the package encodec", "the package moshi") if torch else ("needs torch",):
+        assert words in told
+
+
+def test_of_all_peers_those_that_do_not_load_are_left_out_and_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(peer_codecs, "PEERS", {"mimi": ("moshi", absent), "encodec": ("numpy", present)})
+    assert main([*ECHO, "--json", "--vs"]) == 0
+    told = capsys.readouterr()
+    assert [peer["name"] for peer in json.loads(told.out)["peers"]] == ["encodec"]
+    assert told.err == "sottovoce: left out: mimi needs the package moshi, which does not load: no such package\n"
