@@ -16,7 +16,7 @@ from sottovoce.stream.errors import SottovoceError, UsageError
 from .budget import add_budget
 from .clusters import add_cluster, cluster
 from .engine_commands import add_bench, add_export, add_verify
-from .interrupts import Ended, hear
+from .interrupts import Ended, ended, hear
 from .load_command import add_load, add_overhead
 from .options import (
     add_engine,
@@ -75,19 +75,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             flush()  # what --help printed
         arguments.command(arguments)
         return 0
-    except SottovoceError as error:
-        tell(f"sottovoce: {error}")
-        code = error.exit_code
-    except KeyboardInterrupt as interrupt:
-        tell("sottovoce: interrupted")
-        code = _SIGNALLED + (interrupt.number if isinstance(interrupt, Ended) else signal.SIGINT)
-    except BrokenPipeError:
-        code = _BROKEN_PIPE
-    except OSError as error:  # what the system refuses is no fault of ours
-        tell(f"sottovoce: {error}")
-        code = SottovoceError.exit_code
+    except (Exception, KeyboardInterrupt) as error:
+        code = _told(error)
     forget_stdout()
     return code
+
+
+def _told(error: BaseException) -> int:
+    """One line of what ended a command; the exit code. Raises what is a fault of ours."""
+    known = isinstance(error, (SottovoceError, OSError)) and not isinstance(error.__cause__, ImportError)
+    if not known and (came := ended()):  # what was being loaded failed of it
+        error = came
+    if isinstance(error, KeyboardInterrupt):
+        tell("sottovoce: interrupted")
+        return _SIGNALLED + (error.number if isinstance(error, Ended) else signal.SIGINT)
+    if isinstance(error, BrokenPipeError):
+        return _BROKEN_PIPE
+    if isinstance(error, (SottovoceError, OSError)):  # what the system refuses is no fault of ours
+        tell(f"sottovoce: {error}")
+        return getattr(error, "exit_code", SottovoceError.exit_code)
+    raise error
 
 
 class _Parser(ArgumentParser):

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end the program the way Ctrl-C does: everything is closed, and nothing half-written stays."""
+"""Ctrl-C, SIGTERM and SIGHUP end the program alike: everything is closed, and nothing half-written stays."""
 
 from __future__ import annotations
 
@@ -21,14 +21,21 @@ class Ended(KeyboardInterrupt):
         self.number = number
 
 
-_cancel: Callable[[int], None] | None = None  # what runs on an event loop; a signal handler has nowhere else to look
+_cancel: Callable[[], None] | None = None  # what runs on an event loop; a signal handler has nowhere else to look
+_came: list[int] = []
 
 
 def hear() -> None:
-    """From now on those signals raise `Ended`, but for what who started us wants ignored (``nohup``)."""
-    for number in _ENDING:
-        if signal.getsignal(number) == signal.SIG_DFL:
+    """From now on those signals raise `Ended`, but for what who started us wants ignored (``nohup``, ``&``)."""
+    _came.clear()
+    for number in (signal.SIGINT, *_ENDING):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _end)
+
+
+def ended() -> Ended | None:
+    """The signal that came, if one did: it may come out as another error, as of a library in C that was being loaded."""
+    return Ended(_came[0]) if _came else None
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -36,18 +43,15 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
     Raises:
         Ended: by a signal, after `hear`.
-        KeyboardInterrupt: by Ctrl-C.
     """
     import asyncio  # slow: not before Ctrl-C is heard
 
     from .event_loop import new_event_loop
 
     global _cancel
-    ended: list[int] = []
     wake: Callable[[], object] = _nothing  # while the event loop does not run
 
-    def cancel(number: int) -> None:
-        ended.append(number)
+    def cancel() -> None:
         wake()
 
     async def until_a_signal() -> T:
@@ -55,7 +59,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         task = asyncio.current_task()
         assert task is not None
         wake = partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel)
-        if ended:  # before there was anything to cancel
+        if _came:  # before there was anything to cancel
             wake()
         try:
             return await main
@@ -67,19 +71,20 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             result = runner.run(until_a_signal())
     except BaseException:  # cancelled, or what went wrong because of that: a terminal that is closed cannot be drawn on
-        if not ended:
+        if not _came:
             raise
     finally:
         _cancel = None
-    if ended:
-        raise Ended(ended[0])
+    if came := ended():
+        raise came
     return result
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    _came.append(number)
     if _cancel is None:
         raise Ended(number)
-    _cancel(number)
+    _cancel()
 
 
 def _nothing() -> None:

@@ -80,6 +80,34 @@ sys.exit(main())
     )  # fmt: skip
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("failure", ["ImportError", "SystemError"])
+@pytest.mark.parametrize("module", ["numpy", "onnxruntime"])
+def test_ctrl_c_that_breaks_a_library_while_it_loads_is_one_line(sound: Path, module: str, failure: str) -> None:
+    """Libraries in C make other errors of it."""
+    lines = f"""
+import os, signal
+class Loading:
+    def find_spec(self, name, *_):
+        if name == "{module}":
+            try:
+                os.kill(os.getpid(), {signal.SIGINT:d})
+                os.getpid()  # where the handler is called at the latest
+            except KeyboardInterrupt:
+                raise {failure}("initialization failed") from None
+from sottovoce.clients.cli import main
+for name in [name for name in sys.modules if name.split(".")[0] == "{module}"]:
+    del sys.modules[name]
+sys.meta_path.insert(0, Loading())
+sys.exit(main())
+"""
+    refused(
+        subprocess.run(script(lines, "encode", sound, "-"), capture_output=True, timeout=60, check=False,
+                       preexec_fn=interruptible),
+        130, "interrupted",
+    )  # fmt: skip
+
+
 # ---- one file for two things -------------------------------------------------------------------------------
 
 
