@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 INPUT = "/v1/text-to-speech/{voice}/stream-input"
 STREAM = "/v1/text-to-speech/{voice}/stream"
 WHOLE = "/v1/text-to-speech/{voice}"
+VOICES = "/v1/voices"
 IDLE_S, MOST_IDLE_S = 20.0, 180.0
 """How long a client may say nothing, and may ask to."""
 MOST_CHARS = 10_000
@@ -120,6 +121,21 @@ def output_format(name: str | None) -> OutputFormat:
 def refuse(status: int, code: str, message: str) -> Response:
     """An error as ElevenLabs' clients read it."""
     return JSONResponse({"detail": {"status": code, "message": message}}, status)
+
+
+async def voices(request: Request, speakers: Speakers) -> Response:
+    """``GET /v1/voices``: a voice's name is its id."""
+    return JSONResponse({
+        "voices": [
+            {
+                "voice_id": voice.name,
+                "name": voice.name,
+                "category": "premade",
+                "labels": {"gender": voice.sex, "language": voice.language},
+            }
+            for voice in speakers.voices
+        ]
+    })  # fmt: skip
 
 
 async def stream(request: Request, service: Service, speakers: Speakers, timed: bool = False) -> Response:

@@ -165,6 +165,7 @@ def speaking(service: Service, speakers: Speakers | None) -> list[BaseRoute]:
     stream = partial(elevenlabs.stream, service=service, speakers=speakers)
     return [
         Route(openai_speech.PATH, partial(openai_speech.speech, service=service, speakers=speakers), methods=["POST"]),
+        Route(elevenlabs.VOICES, partial(elevenlabs.voices, speakers=speakers)),
         Route(elevenlabs.STREAM, stream, methods=["POST"]),
         Route(elevenlabs.WHOLE, stream, methods=["POST"]),
         Route(TIMESTAMPS, partial(stream, timed=True), methods=["POST"]),

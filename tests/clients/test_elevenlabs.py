@@ -123,6 +123,15 @@ def test_telephones_have_their_samples(law: str) -> None:
     served(use)
 
 
+def test_the_stock_client_sees_who_can_speak() -> None:
+    def use(client: ElevenLabs, place: str) -> None:
+        found = {voice.voice_id: voice.labels for voice in client.voices.get_all().voices}
+        assert list(found) == ["ann", "joe"]
+        assert found["ann"] == {"gender": "female", "language": "en-US"}
+
+    served(use)
+
+
 def test_the_stock_client_is_told_what_is_wrong() -> None:
     def use(client: ElevenLabs, place: str) -> None:
         for more, words in (
