@@ -352,15 +352,21 @@ def test_what_is_no_address_is_told(url: str) -> None:
         asyncio.run(Client(url).hello())
 
 
-def test_what_is_no_sottovoce_server_is_told() -> None:
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [(b"220 mail.example ESMTP\r\n", "is no sottovoce server"), (b"", "hung up before it had answered")],
+    ids=["another protocol", "nothing"],
+)
+def test_what_is_no_sottovoce_server_is_told(said: bytes, words: str) -> None:
     async def main() -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(b"220 mail.example ESMTP\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(said)
             writer.close()
 
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        with pytest.raises(ConnectionFailed, match="is no sottovoce server"):
+        with pytest.raises(ConnectionFailed, match=words):
             await Client(f"ws://{place}").hello()
         server.close()
 
