@@ -10,15 +10,17 @@ import asyncio
 import json
 import math
 from asyncio import TaskGroup
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from sottovoce.stream.client_messages import Format, Start
 from sottovoce.stream.clock import Clock, monotonic
 from sottovoce.stream.continuity import Playout, share_within
-from sottovoce.stream.errors import SottovoceError
+from sottovoce.stream.errors import ConnectionFailed, SottovoceError
 from sottovoce.stream.frames import Pcm
 from sottovoce.stream.wire import Kind
 
@@ -109,10 +111,11 @@ class _Seen:
 
 
 def load(options: LoadOptions) -> LoadResult:
-    """Run it, and print what was seen. Raises ConnectionFailed where there is no server at all."""
+    """Run it, and print what was seen. Raises ConnectionFailed: there is no server at all, or not for every client."""
     result = run(measure(options))
-    for line in [json.dumps(asdict(result))] if options.json else _lines(result):
+    for line in [as_json(result)] if options.json else _lines(result):
         say(line)
+    check_all_served(options.clients, result.failed)
     return result
 
 
@@ -171,7 +174,7 @@ async def _client(client: Client, seconds: float, number: int, mine: _Seen, cloc
         block = (0.2 * block).astype(np.float32)
         helpers = [
             asyncio.create_task(_speak(talk, block, round(seconds * 1000 / codec.frame_ms), mine, clock)),
-            asyncio.create_task(_give_credit(talk, mine, clock)),
+            asyncio.create_task(give_credit(talk, mine.player, clock)),
         ]
         try:
             async for heard in talk:
@@ -204,11 +207,30 @@ async def _speak(talk: Talk, block: Pcm, n_blocks: int, mine: _Seen, clock: Cloc
     await talk.end()
 
 
-async def _give_credit(talk: Talk, mine: _Seen, clock: Clock) -> None:
+async def give_credit(talk: Talk, player: Player, clock: Clock) -> None:
+    """As often as a browser does."""
     while True:
         await asyncio.sleep(_CREDIT_S)
         now_s = clock()
-        await talk.played(mine.player.played_ms(now_s), mine.player.buffered_ms(now_s), mine.player.underruns)
+        await talk.played(player.played_ms(now_s), player.buffered_ms(now_s), player.underruns)
+
+
+def check_all_served(clients: int, failed: Mapping[str, int]) -> None:
+    """Raises ConnectionFailed: some of ``clients`` did not get through, for the reasons that ``failed`` counts."""
+    if failed:
+        reasons = "; ".join(f"{n} x {reason}" for reason, n in failed.items())
+        raise ConnectionFailed(f"{sum(failed.values())} of {clients} clients failed: {reasons}")
+
+
+def as_json(result: Any) -> str:
+    """A dataclass for a program; null where there is no number."""
+
+    def told(value: object) -> object:
+        if isinstance(value, dict):
+            return {name: told(one) for name, one in value.items()}
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    return json.dumps(told(asdict(result)))
 
 
 def _lines(result: LoadResult) -> list[str]:
@@ -224,5 +246,4 @@ def _lines(result: LoadResult) -> list[str]:
         told["server processor"] = f"{result.server_frame_ms:.2f} ms a frame"
     if result.server_mib:
         told["server memory"] = f"{result.server_mib[0]:.1f} MiB before, {result.server_mib[1]:.1f} MiB after"
-    lines = [f"{name:<17} {text}" for name, text in told.items()]
-    return lines + [f"{'failed':<17} {n} x {reason}" for reason, n in result.failed.items()]
+    return [f"{name:<17} {text}" for name, text in told.items()]

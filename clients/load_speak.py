@@ -1,20 +1,20 @@
 """``sottovoce load --mode speak``: many listeners of one server at once, to each of whom it speaks sentence by sentence.
 
-A listener opens a session, gives a sentence, and plays what comes by its own clock, with credit when it begins and every tenth
-of a second, as a browser does. When it has heard the end it opens the next session: what the wait for the first sound was made
-of is told once a session. Without a server's address one is started here, and timed from the start of its process.
+A listener opens a session, gives a sentence, and plays what comes by its own clock, with credit when the first sound has
+come and every tenth of a second, as a browser does. When it has heard the end it opens the next session: what the wait for
+the first sound was made of is told once a session. Without a server's address one is started here, and timed from the start
+of its process.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from asyncio import TaskGroup
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from sottovoce.stream.wire import Kind
 
 from .client import Client
 from .interrupts import run
-from .load import RESERVE_MS, Player
+from .load import RESERVE_MS, Player, as_json, check_all_served, give_credit
 from .own_server import OwnServer, own_server
 from .pipes import say
 from .sentences import SENTENCES
@@ -38,7 +38,6 @@ from .talk import Talk
 
 LEAD_MS = 300.0
 """A browser's."""
-_CREDIT_S = 0.1
 _SPREAD_S = 1.0
 """In which all listeners begin, one after the other."""
 _SENTENCE_S = 60.0
@@ -100,7 +99,9 @@ class SpeakResult:
     first_audio: Percentiles
     "From the moment a client sent a text until it had the first piece of sound, over an open WebSocket, with a warm server."
     parts: dict[str, Percentiles]
-    "What the server tells that the wait was made of (`sottovoce.stream.first_audio`)."
+    "What the server tells that this was made of, one after the other (`sottovoce.stream.first_audio`)."
+    leading_silence: Percentiles
+    "At the beginning of the sound, and no part of that."
     c50: float
     "Share of streams whose worst underrun, of a player without a reserve, was within 50 ms."
     c100: float
@@ -124,9 +125,8 @@ class Listened:
     asked_s: float = 0.0
     "When the text was sent."
     first_audio_s: float | None = None
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
-    "Set with that."
     parts_ms: dict[str, float] = field(default_factory=dict)
+    "As the server tells it, the leading silence too."
     sound_s: float = 0.0
 
     @property
@@ -139,12 +139,13 @@ def load_speak(options: SpeakLoad) -> SpeakResult:
     """Run it, and print what was seen.
 
     Raises:
-        ConnectionFailed: there is no server at all.
+        ConnectionFailed: there is no server at all, or not for every listener.
         ServeError: none could be started.
     """
     result = run(measure(options))
     for line in [as_json(result)] if options.json else lines(result):
         say(line)
+    check_all_served(options.clients, result.failed)
     return result
 
 
@@ -196,7 +197,8 @@ async def measure(
         sound_s=sound_s,
         cold=cold,
         first_audio=Percentiles.of(one.wait_ms for one in heard if one.wait_ms is not None),
-        parts={part: Percentiles.of(one.parts_ms[part] for one in heard if part in one.parts_ms) for part in PARTS},
+        parts={part: _told(heard, part) for part in PARTS},
+        leading_silence=_told(heard, "leading_silence"),
         c50=share_within(worst, 50),
         c100=share_within(worst, 100),
         worst_underrun_ms=max(worst, default=math.nan),
@@ -205,6 +207,10 @@ async def measure(
         server_cores=cores,
         server_mib=mib,
     )
+
+
+def _told(heard: Iterable[Listened], part: str) -> Percentiles:
+    return Percentiles.of(one.parts_ms[part] for one in heard if part in one.parts_ms)
 
 
 @asynccontextmanager
@@ -234,7 +240,7 @@ async def listen(client: Client, text: str, voice: str | None = None, clock: Clo
         async with asyncio.timeout(_SENTENCE_S), client.talk(start, plays_itself=True) as talk:
             helpers = [
                 asyncio.create_task(_ask(talk, text, explained, mine, clock)),
-                asyncio.create_task(_give_credit(talk, mine, clock)),
+                asyncio.create_task(give_credit(talk, mine.player, clock)),
             ]
             try:
                 await _hear(talk, mine, clock)
@@ -265,31 +271,9 @@ async def _hear(talk: Talk, mine: Listened, clock: Clock) -> None:
         now_s = clock()
         if mine.first_audio_s is None:
             mine.first_audio_s = now_s
-            mine.begun.set()
         mine.playout.add(now_s, heard.start_ms / 1000)
         mine.player.add(now_s, heard.start_ms, heard.start_ms + 1000 * len(heard.pcm) / rate_hz)
         mine.sound_s += len(heard.pcm) / rate_hz
-
-
-async def _give_credit(talk: Talk, mine: Listened, clock: Clock) -> None:
-    """As soon as something is heard, and from then on as a browser does."""
-    await mine.begun.wait()
-    await asyncio.sleep(RESERVE_MS / 1000)
-    while True:
-        now_s = clock()
-        await talk.played(mine.player.played_ms(now_s), mine.player.buffered_ms(now_s), mine.player.underruns)
-        await asyncio.sleep(_CREDIT_S)
-
-
-def as_json(result: SpeakResult) -> str:
-    """For a program; null where there is no number."""
-
-    def told(value: object) -> object:
-        if isinstance(value, dict):
-            return {name: told(one) for name, one in value.items()}
-        return None if isinstance(value, float) and math.isnan(value) else value
-
-    return json.dumps(told(asdict(result)))
 
 
 def lines(result: SpeakResult) -> list[str]:
@@ -303,8 +287,10 @@ def lines(result: SpeakResult) -> list[str]:
             f"ready {result.cold.ready_s:.2f} s after the server's process began, "
             f"the first sound {result.cold.first_audio_s:.2f} s"
         )
-    told["first audio"] = f"{_percentiles(result.first_audio)}, from the text to the client"
-    told |= {f"  {part.replace('_', ' ')}": _percentiles(result.parts[part]) for part in PARTS}
+    told["first audio"] = f"{_percentiles(result.first_audio)}, from the text to the client; of that, in turn,"
+    told |= {f"  {part}": _percentiles(result.parts[part]) for part in PARTS}
+    told["  network"] += ", there and back"
+    told["leading silence"] = f"{_percentiles(result.leading_silence)}, at the beginning of that sound"
     told["continuity"] = (
         f"C50 {100 * result.c50:.1f} %, C100 {100 * result.c100:.1f} %, "
         f"worst underrun {result.worst_underrun_ms:.1f} ms (a player without a reserve)"
@@ -316,8 +302,7 @@ def lines(result: SpeakResult) -> list[str]:
         told["server processor"] = f"{result.server_cores:.2f} of a core"
     if result.server_mib is not None:
         told["server memory"] = f"{result.server_mib[0]:.1f} MiB before, {result.server_mib[1]:.1f} MiB after"
-    printed = [f"{name:<17} {text}" for name, text in told.items()]
-    return printed + [f"{'failed':<17} {n} x {reason}" for reason, n in result.failed.items()]
+    return [f"{name:<17} {text}" for name, text in told.items()]
 
 
 def _percentiles(found: Percentiles) -> str:

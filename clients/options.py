@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 MOST_ROWS = 8192
-"""Of an engine. The states of a million streams fill any machine's memory, and the system then ends whatever it likes."""
+"""Of an engine: the states of a million streams fill any memory, and the system then ends whatever it likes."""
 
 
 def add_engine(parser: ArgumentParser, preset: bool = True) -> None:

@@ -153,10 +153,11 @@ async def _narrate(options: RemoteSay, hello: Hello, source: AsyncIterator[TextA
 
 
 def _parts(newest: list[Stats]) -> str:
-    """What of the wait was at the server, as it told; silent where it told nothing yet."""
+    """What the wait was made of, as the server told; silent where it told nothing yet."""
     known = newest[0].first_audio_ms if newest else {}
-    told = [f"{part.replace('_', ' ')} {known[part]:.0f}" for part in PARTS if part in known and part != "network"]
-    return f" (at the server: {', '.join(told)})" if told else ""
+    told = [f"{part} {known[part]:.0f}" for part in PARTS if part in known]
+    silence = f", then {known['leading_silence']:.0f} ms of silence" if "leading_silence" in known else ""
+    return (f" ({', '.join(told)})" if told else "") + silence
 
 
 def _line(name: str, text: str) -> str:

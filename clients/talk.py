@@ -47,7 +47,7 @@ class Talk:
     """A session that has started. Say and listen in two tasks: what is said may have to wait for what the server tells.
 
     Iterating gives what is heard until the server ends, and says `played` of everything but the piece in hand, unless
-    ``plays_itself``.
+    ``plays_itself``. That the first piece has come is said at once: so the server knows how long the line takes.
     """
 
     def __init__(
@@ -142,7 +142,11 @@ class Talk:
             if isinstance(message, bytes):
                 media = wire.unpack(message)
                 if wire.behind(media.generation, self.generation) == 0:
-                    return self._heard(media)
+                    is_first, heard = self._heard_ms == 0, self._heard(media)
+                    if is_first and self._heard_ms > 0:
+                        with suppress(ConnectionFailed):
+                            await self.played(0.0, self._heard_ms - heard.start_ms)
+                    return heard
             elif self._obey(messages.from_server(message)):
                 raise StopAsyncIteration
 

@@ -209,8 +209,8 @@ class Call:
                     self._job.incoming.close()
                 case Closed() if self._mode:
                     self._mode.cancel()
-        if self._session.outbox is not None and self._session.outbox.played_ms > 0:
-            self._meter.played(self._clock())
+        if self._session.is_received:
+            self._meter.received(self._clock())
         self._stir()
 
     def _stir(self) -> None:

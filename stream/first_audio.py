@@ -8,22 +8,24 @@ import numpy as np
 
 from .frames import Pcm
 
-Part = Literal["queue", "talker", "decode", "network", "leading_silence"]
+Part = Literal["queue", "talker", "decode", "network"]
 PARTS: tuple[Part, ...] = get_args(Part)
+"""They follow each other. Their sum is what the client waits, if its word takes as long to us as its text did."""
 AUDIBLE = 10 ** (-50 / 20)
 """Below -50 dBFS nothing is taken for sound."""
 
 
 class FirstAudio:
-    """The first sound of a session, from the client's first word (or sound) to its ear.
+    """The first sound of a session, from the client's first word (or sound) until it has the first sound.
 
     =================  ===========================================================================
     queue              from what the client gave until an engine began with it
     talker             from there until the first codes were written; only where text is spoken
     decode             from codes, or sound, to the first sound that was ready to send
-    network            from there until the client said that it had played some of it: line, buffer and reserve
-    leading_silence    how much of the stream passes before something is audible
+    network            from there until the client's word that it has some of it: the line, there and back
     =================  ===========================================================================
+
+    ``leading_silence`` is none of them: how much of the sound, once it is there, passes before something is audible.
     """
 
     def __init__(self) -> None:
@@ -31,7 +33,7 @@ class FirstAudio:
         self._silent_samples = 0
         self.silence_ms: float | None = None
 
-    def mark(self, moment: Literal["given", "begun", "written", "ready", "played"], now_s: float) -> bool:
+    def mark(self, moment: Literal["given", "begun", "written", "ready", "received"], now_s: float) -> bool:
         """Note a moment; only the first of each kind counts. Returns whether this was it."""
         if moment in self._at_s:
             return False
@@ -56,7 +58,7 @@ class FirstAudio:
             "queue": ("given", "begun"),
             "talker": ("begun", "written"),
             "decode": (sound_from, "ready"),
-            "network": ("ready", "played"),
+            "network": ("ready", "received"),
         }
         parts = {part: 1000 * (at[b] - at[a]) for part, (a, b) in spans.items() if a in at and b in at}
         return parts if self.silence_ms is None else parts | {"leading_silence": self.silence_ms}

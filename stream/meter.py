@@ -61,9 +61,9 @@ class Meter:
         """Codes, or sound, are ready."""
         self.first_audio.mark("ready", now_s)
 
-    def played(self, now_s: float) -> None:
-        """The client has played some of it."""
-        self.first_audio.mark("played", now_s)
+    def received(self, now_s: float) -> None:
+        """The client has told that it has some of it."""
+        self.first_audio.mark("received", now_s)
 
     def dropped(self) -> Counter[str]:
         """What did not get through so far, as ``place.reason``."""

@@ -77,6 +77,11 @@ class Session:
         self._next_seq: Counter[int] = Counter()
         self._came_ms = self._taken_ms = self._told_ms = 0.0
 
+    @property
+    def is_received(self) -> bool:
+        """Whether the client has told that it has some of the sound: that it was played, or waits to be."""
+        return self.outbox is not None and self.outbox.sent_ms > 0 and self.outbox.played_ms + self.buffered_ms > 0
+
     # ---- what the client does --------------------------------------------------------------------------------
 
     def pause_s(self, now_s: float) -> float:

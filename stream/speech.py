@@ -59,7 +59,7 @@ class Context:
     clock: Clock = monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     first_audio: FirstAudio = field(default_factory=FirstAudio)
-    "Its moments but ``given`` and ``played`` are marked here."
+    "Its moments but ``given`` and ``received`` are marked here."
     taps: Taps = field(default_factory=Taps)
 
 

@@ -40,6 +40,7 @@ export class Session {
   /** Of pictures, by kind. @type {Map<number, number>} */
   #seen = new Map();
   #played = 0;
+  #underruns = 0;
   #ending = false;
 
   constructor() {
@@ -160,6 +161,7 @@ export class Session {
       return;
     }
     this.#played = Math.max(this.#played, playedMs, 0);
+    this.#underruns = underruns;
     this.#say("credit", {
       generation: this.generation,
       played_ms: this.#played,
@@ -268,6 +270,10 @@ export class Session {
     }
     if (media.kind === Kind.PCM) {
       const time = unwrap(media.time, this.#expected);
+      if (this.#expected === 0 && media.count > 0) {
+        // at once, so that the server knows how long the line takes
+        this.credit(0, (1000 * media.count) / this.hello?.codec.rate_hz, this.#underruns);
+      }
       this.#expected = time + media.count;
       const samples = fromPcm(media.payload, media.count);
       const last = (media.flags & Flag.LAST) !== 0;

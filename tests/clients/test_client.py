@@ -19,7 +19,7 @@ from sottovoce.stream.loop import Session as Row
 from sottovoce.stream.messages import ServerMessage
 from sottovoce.stream.pipeline import Settings
 from sottovoce.stream.server import ServerOptions
-from sottovoce.stream.server_messages import Limits, Taken
+from sottovoce.stream.server_messages import Limits, Stats, Taken
 from sottovoce.stream.statistics import Statistics
 from sottovoce.stream.wire import Kind
 from support import conversation
@@ -180,6 +180,23 @@ def test_a_live_talk_is_cancelled_and_goes_on() -> None:
             assert np.abs(pcm[: ECHO.delay_samples]).max() == 0
 
     asyncio.run(main())
+
+
+def test_that_the_first_sound_came_is_told_at_once_whoever_plays_it() -> None:
+    told: list[ServerMessage] = []
+
+    async def main() -> None:
+        async with serving(rows=1) as place:
+            client = Client(f"ws://{place}", told=told.append)
+            async with client.talk(Start("loopback", F32, F32), plays_itself=True) as talk:
+                await talk.say(tone(N))
+                await anext(talk)
+                with pytest.raises(TimeoutError):  # nothing more comes but what the server tells
+                    async with asyncio.timeout(1.5):
+                        await anext(talk)
+
+    asyncio.run(main())
+    assert any("network" in message.first_audio_ms for message in told if isinstance(message, Stats))
 
 
 def test_codes_come_and_go() -> None:

@@ -1,19 +1,23 @@
 """``sottovoce load --mode speak``: what it sees of a server that speaks, of one that cannot, and of one of its own."""
 
 import asyncio
+import functools
 import json
 import math
 
 import pytest
 
-from sottovoce.clients.load_speak import Listened, Percentiles, SpeakLoad, as_json, lines, measure
+from sottovoce.clients import load
+from sottovoce.clients.cli import main
+from sottovoce.clients.load import RESERVE_MS, as_json, check_all_served
+from sottovoce.clients.load_speak import Listened, Percentiles, SpeakLoad, lines, measure
 from sottovoce.clients.own_server import own_server
 from sottovoce.clients.server_metrics import parse
 from sottovoce.stream.errors import ConnectionFailed, ServeError
 from sottovoce.stream.first_audio import PARTS
 from support import program
 from support.program import refused
-from support.served import START
+from support.served import START, served
 from support.serving import get, health, serving
 from support.speaking import speaking
 
@@ -34,6 +38,10 @@ def test_every_listener_hears_its_sentence_and_the_wait_is_told_in_parts() -> No
             assert all(part.p50_ms >= 0 for part in result.parts.values())
             # what happens at the server is within what the client waited for, but for the two clocks' grain
             assert sum(result.parts[name].p50_ms for name in ("talker", "decode")) <= result.first_audio.p99_ms + 1
+            assert (
+                result.parts["network"].p50_ms < RESERVE_MS
+            )  # it waits neither for the player nor for the next credit
+            assert result.leading_silence.p50_ms >= 0
             assert 0 <= result.c50 <= result.c100 <= 1
             assert result.real_time_factor is not None
             assert result.real_time_factor > 0
@@ -43,6 +51,7 @@ def test_every_listener_hears_its_sentence_and_the_wait_is_told_in_parts() -> No
             told = json.loads(as_json(result))
             assert told["first_audio"]["p50_ms"] == result.first_audio.p50_ms
             assert lines(result)[0].startswith("listeners         3 for 1.5 s, 0 failed; ")
+            check_all_served(3, result.failed)
 
     asyncio.run(main())
 
@@ -56,7 +65,10 @@ def test_a_server_that_cannot_speak_or_has_no_room_is_told_by_reason() -> None:
             assert (n, result.sentences) == (2, 0)
             assert math.isnan(result.first_audio.p50_ms)
             assert json.loads(as_json(result))["first_audio"]["p50_ms"] is None
-            assert lines(result)[-1].endswith(reason)
+            with pytest.raises(
+                ConnectionFailed, match=r"^2 of 2 clients failed: 2 x the server refuses: .*cannot speak"
+            ):
+                check_all_served(2, result.failed)
         async with speaking(rows=1) as place:
             options = SpeakLoad(f"ws://{place}", clients=2, seconds=0.1, voice="nobody")
             assert list((await measure(options)).failed) == ["the server refuses: start.voice must be one of ann, joe"]
@@ -77,6 +89,25 @@ def test_a_server_of_its_own_is_timed_from_its_start() -> None:
                 pass
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_sessions_that_failed_are_an_exit_code_and_a_line_beside_what_was_seen(
+    more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(load, "measure", functools.partial(load.measure, patience_s=0.1))
+    with served("--rows", "1") as (_, place):
+        url = place.replace("http", "ws")
+        assert main(["load", url, "--clients", "3", "--seconds", "1.5", *more]) == ConnectionFailed.exit_code
+        told = capsys.readouterr()
+        assert told.err == "sottovoce: 2 of 3 clients failed: 2 x the server refuses: all 1 rows are taken; try again\n"
+        assert (json.loads(told.out)["failed"].popitem()[1] == 2) if more else (", 2 failed\n" in told.out)
+        speak = ("--mode", "speak", "--clients", "2", "--seconds", "0.1")
+        assert main(["load", url, *speak, *more]) == ConnectionFailed.exit_code
+        told = capsys.readouterr()
+        assert told.err.startswith("sottovoce: 2 of 2 clients failed: 2 x the server refuses: ")
+        assert told.err.count("\n") == 1
+        assert (json.loads(told.out)["first_audio"]["p50_ms"] is None) if more else (", 2 failed;" in told.out)
 
 
 def test_options_that_do_not_go_together_are_one_line() -> None:

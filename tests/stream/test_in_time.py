@@ -69,7 +69,7 @@ def test_running_and_ended_streams_count_and_old_ones_are_forgotten() -> None:
 def test_the_wait_for_the_first_sound_has_parts() -> None:
     first = FirstAudio()
     assert first.parts_ms() == {}
-    for moment, now_s in (("given", 1.0), ("begun", 1.02), ("ready", 1.05), ("given", 9.0), ("played", 1.25)):
+    for moment, now_s in (("given", 1.0), ("begun", 1.02), ("ready", 1.05), ("given", 9.0), ("received", 1.25)):
         first.mark(moment, now_s)  # type: ignore[arg-type]
     assert first.parts_ms() == pytest.approx({"queue": 20, "decode": 30, "network": 200})
     first.mark("written", 1.04)

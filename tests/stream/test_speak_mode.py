@@ -12,6 +12,7 @@ import pytest
 
 from sottovoce.models.config import TINY
 from sottovoce.stream.client_messages import Cancel, Credit, End, Format, Start, Text, TextEnd, TextFlush, Update
+from sottovoce.stream.first_audio import PARTS
 from sottovoce.stream.modes import MODES
 from sottovoce.stream.packet import unpack
 from sottovoce.stream.server_messages import (
@@ -26,7 +27,7 @@ from sottovoce.stream.server_messages import (
 from sottovoce.stream.speak_mode import mode
 from sottovoce.stream.speakers import Speakers
 from sottovoce.stream.wire import Kind, Media
-from support import fake_socket, tiny_talk
+from support import fake_socket, tiny_talk, virtual_time
 from support.fake_socket import FakeSocket, until
 from support.same import assert_same
 from support.speaking import READERS
@@ -320,6 +321,33 @@ def test_statistics_tell_what_the_first_sound_waited_for() -> None:
         told = socket.of(Stats)[-1]
         assert {"queue", "talker", "decode", "network"} <= told.first_audio_ms.keys()
         assert told.first_audio_ms["queue"] < 1000
+
+    spoken(use)
+
+
+def test_the_wait_for_the_first_sound_ends_when_the_client_tells_that_it_came() -> None:
+    async def use(socket: Listener, call: asyncio.Task[None]) -> None:
+        moments_s: list[float] = []
+
+        async def receive(heard: Media) -> None:
+            if not moments_s:
+                moments_s.append(virtual_time.now_s())
+                await asyncio.sleep(0.013)  # the line
+                socket.say(Credit(heard.generation, 0.0, buffered_ms=FRAME_MS))
+                await asyncio.sleep(0.2)  # a player's reserve, and more
+            socket.say(Credit(heard.generation, end_ms(heard)))
+
+        socket.on_media = receive
+        socket.say(Start("speak", out=FLOAT))
+        socket.say(Credit(0, 0.0, buffered_ms=0.0))  # of nothing
+        await asyncio.sleep(1)
+        asked_s = virtual_time.now_s()
+        socket.say(Text("Oh, I see."))
+        socket.say(TextEnd())
+        await until(lambda: "network" in socket.of(Stats)[-1].first_audio_ms)
+        parts = socket.of(Stats)[-1].first_audio_ms
+        assert parts["network"] == pytest.approx(13, abs=1)
+        assert sum(parts[part] for part in PARTS) == pytest.approx(1000 * (moments_s[0] - asked_s) + 13, abs=1)
 
     spoken(use)
 

@@ -90,6 +90,22 @@ test("credit never goes back, names its generation, and waits for a cancel to be
   assert.deepEqual([c.generation, c.played_ms], [1, 20]);
 });
 
+test("that the first sound of a generation came is told at once, and only of the first", () => {
+  const session = opened();
+  const rate = JSON.parse(HELLO).codec.rate_hz;
+  session.receive(pcm(0, 0));
+  assert.deepEqual(said(session), []);
+  session.receive(pcm(0, rate / 10));
+  session.receive(pcm(rate / 10, rate / 10));
+  assert.deepEqual(said(session), [{ type: "credit", generation: 0, played_ms: 0, buffered_ms: 100, underruns: 0 }]);
+  session.credit(60, 40, 2);
+  session.cancel();
+  session.receive(encode("cancelled", { generation: 1, generated_ms: 0, sent_ms: 0, played_ms: 0 }));
+  session.drain();
+  session.receive(pcm(0, rate / 20, 1));
+  assert.deepEqual(said(session), [{ type: "credit", generation: 1, played_ms: 0, buffered_ms: 50, underruns: 2 }]);
+});
+
 test("after a cancel nothing of an older generation is told, whatever the order of what was on its way", () => {
   for (let seed = 0; seed < 30; seed++) {
     const random = seeded(seed);
