@@ -1,9 +1,9 @@
 """``sottovoce load --mode speak``: many listeners of one server at once, to each of whom it speaks sentence by sentence.
 
-A listener opens a session, gives a sentence, and plays what comes by its own clock, with credit when the first sound has
-come and every tenth of a second, as a browser does. When it has heard the end it opens the next session: what the wait for
-the first sound was made of is told once a session. Without a server's address one is started here, and timed from the start
-of its process.
+A listener opens a session, gives a sentence, and plays what comes by its own clock, with credit when the first sound
+has come and every tenth of a second, as a browser does. When it has heard the end it opens the next session: what the
+wait for the first sound was made of is told once a session. Without a server's address one is started here, and timed
+from the start of its process.
 """
 
 from __future__ import annotations
