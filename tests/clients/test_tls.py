@@ -90,7 +90,7 @@ def test_the_sub_protocol_carries_the_token_and_is_not_the_one_that_is_chosen(pl
 def test_plain_http_is_not_answered_where_https_is_spoken(place: str) -> None:
     url = place.replace("https", "ws")
     result = program.run("load", url, "--clients", "1", "--seconds", "1", env=NO_TOKEN)
-    refused(result, 11, "no sottovoce server")
+    refused(result, 11, "is it ws or wss?")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")

@@ -93,7 +93,7 @@ def test_a_silent_engine_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         (("--dtype", "int4"), "invalid choice: 'int4'"),
         (("--backend", "torch", "--dtype", "int8"), "int8 runs on ONNX Runtime alone"),
         (("--preset", "nonsense"), "there is no preset 'nonsense'"),
-        (("--weights", "nowhere", "--preset", "micro", "--backend", "onnx"), "micro"),
+        (("--weights", "nowhere", "--preset", "micro", "--backend", "onnx"), "there is no folder nowhere"),
     ],
 )
 def test_what_cannot_be_checked_is_one_line(
