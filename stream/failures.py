@@ -38,6 +38,8 @@ def explain(error: Exception, place: str, untrusted: str = "") -> Failure:
         case OSError():
             return Failure("passing", f"{place} cannot be reached ({error.strerror or error}); is the server running?")
         case _ if isinstance(error, EOFError) or isinstance(error.__cause__, EOFError):
-            return Failure("strange", f"{place} hung up before it had answered; is that a sottovoce server, and is it ws or wss?")
+            return Failure(
+                "strange", f"{place} hung up before it had answered; is that a sottovoce server, and is it ws or wss?"
+            )
         case _:
             return Failure("strange", f"{place} answers, but is no sottovoce server")
