@@ -8,8 +8,9 @@ import { whyRefused } from "./microphone.js";
 import { Meter, Readout } from "./readout.js";
 import { Scope } from "./scope.js";
 import { Backoff, address, isToken } from "./socket.js";
+import { tooLong } from "./supply.js";
 import { Typed } from "./typed.js";
-import { Words } from "./words.js";
+import { Words, lastWords } from "./words.js";
 
 /** Of the keys of `sessionStorage`: gone with the tab. */
 const TOKEN_KEY = "sottovoce.token";
@@ -89,6 +90,7 @@ function meet(greeting) {
   voice.replaceChildren(...voices.map((/** @type {string} */ name) => new Option(name)));
   by("voice-choice").hidden = voices.length < 2;
   dials.begin(codec);
+  by("most-books").textContent = codec.books;
   scope ??= new Scope({ in: by("mel-in"), codes: by("codes"), out: by("mel-out") }, codec);
   key.disabled = false;
   chooseMode(modes.includes(mode()) ? mode() : modes[0]);
@@ -137,10 +139,13 @@ function begin() {
   } else if (mode() === "speak" && !text.value.trim()) {
     say("refused", "Write something first.");
     text.focus();
+  } else if (mode() === "speak" && tooLong(text.value)) {
+    say("refused", tooLong(text.value));
+    text.focus();
   } else {
     scope?.start();
     words.clear();
-    readout.begin();
+    readout.begin(mode(), hello.codec);
     typed = new Typed();
     interruption = "";
     conversation = new Conversation(
@@ -202,7 +207,7 @@ function happened(event) {
       break;
     case "cancelled":
       words.clear();
-      interruption = event.heard ? `Interrupted after: ${event.heard}` : "Interrupted.";
+      interruption = event.heard ? `Interrupted after: ${lastWords(event.heard)}` : "Interrupted.";
       say("live", interruption);
       break;
     case "error":
@@ -226,10 +231,24 @@ function reported(report) {
 
 /** Give the server what is written. */
 function pumpText() {
-  if (conversation?.isOpen && mode() === "speak") {
+  if (conversation?.isOpen && mode() === "speak" && !tooLong(text.value)) {
     conversation.text(typed.take(text.value, textIsComplete));
     if (textIsComplete) {
       conversation.endText();
+    }
+  }
+}
+
+/** Tell at once when the text has become too long, or is so no more: nothing of it is cut off. */
+function weighText() {
+  const line = tooLong(text.value);
+  const wasTooLong = text.validity.customError;
+  text.setCustomValidity(line);
+  if (line || wasTooLong) {
+    if (conversation) {
+      say(document.body.dataset.state ?? "live", line || SAYINGS.speak);
+    } else {
+      say(line ? "refused" : "off", line);
     }
   }
 }
@@ -288,11 +307,12 @@ function chooseMode(chosen) {
   document.body.dataset.mode = chosen;
   const isSpeak = chosen === "speak";
   by("speak").hidden = !isSpeak;
-  for (const id of ["figure-in", "loss-dial", "burst-dial", "mute", "delay-part"]) {
+  for (const id of ["figure-in", "loss-dial", "burst-dial", "mute", "mute-hint", "delay-part"]) {
     by(id).hidden = isSpeak;
   }
+  by("wire-name").textContent = isSpeak ? "the codes" : "the wire";
   /** @type {HTMLInputElement} */ (modeKeys.querySelector(`[value="${chosen}"]`)).checked = true;
-  readout.begin();
+  readout.begin(chosen, hello?.codec ?? null);
   readout.show(null);
   say(obstacle() ? "refused" : "off", obstacle());
 }
@@ -332,6 +352,7 @@ text.onkeydown = (/** @type {KeyboardEvent} */ event) => {
   }
 };
 text.oninput = () => {
+  weighText();
   if (whileTyping.checked && conversation === null && /\S\s/.test(text.value)) {
     textIsComplete = false;
     begin();

@@ -3,6 +3,7 @@
 import { Session } from "./session.js";
 import { Backoff, Link } from "./socket.js";
 import { Sound } from "./sound.js";
+import { Supply } from "./supply.js";
 import { WireError } from "./wire.js";
 
 /** Sound that waits for the line longer than this is too late to be sent. */
@@ -14,6 +15,8 @@ const PATIENCE_MS = 120_000;
 const LONG_LINE_MS = 2000;
 /** How long the server may take to say its last. */
 const GOODBYE_MS = 10_000;
+/** Where nothing is spoken any more and no news comes for so long, what waits can only be text in which nothing can be said. */
+const NEWS_MS = 5000;
 /** The line, where the server's silence is all that is known. */
 const NO_ANSWER = "The server does not answer.";
 
@@ -43,6 +46,10 @@ export class Conversation {
   #listener;
   #sound;
   #session = new Session();
+  /** The text; of none, until the server has told how much of it may wait. */
+  #supply = new Supply(0);
+  /** When something of the text was given, or spoken. */
+  #newsAt = 0;
   /** @type {Link | null} */
   #link = null;
   #backoff = new Backoff();
@@ -86,7 +93,7 @@ export class Conversation {
 
   /** Whether text or sound may be sent now. */
   get isOpen() {
-    return this.#session.isOpen;
+    return this.#session.isOpen && !this.#supply.isComplete;
   }
 
   /** Ask for the microphone, then for the server. */
@@ -112,6 +119,8 @@ export class Conversation {
   cancel() {
     if (this.#session.cancel()) {
       this.#restart();
+      this.#supply.drop();
+      this.#give();
       if (this.#session.isEnding) {
         this.#hangUpSoon();
       }
@@ -139,15 +148,14 @@ export class Conversation {
 
   /** @param {string} text */
   text(text) {
-    this.#session.text(text);
-    this.#send();
+    this.#supply.write(text);
+    this.#give();
   }
 
   /** The text is complete: hear it to its end. */
   endText() {
-    this.#session.endText();
-    this.#session.end();
-    this.#send();
+    this.#supply.end();
+    this.#give();
   }
 
   // ---- the line ------------------------------------------------------------------------------------------------------
@@ -187,11 +195,17 @@ export class Conversation {
         this.#began();
         break;
       case "sound":
+        this.#newsAt = performance.now();
         if (event.last) {
           this.#sound.endsAt(event.time + event.samples.length);
         }
         this.#sound.play(event.samples, event.time);
         return;
+      case "segment.start":
+        this.#newsAt = performance.now();
+        this.#supply.begun(event.text ?? "");
+        this.#give();
+        break;
       case "segment.end":
         this.#sound.endsAt(Math.round((event.end_ms * this.#options.codec.rate_hz) / 1000));
         break;
@@ -220,6 +234,7 @@ export class Conversation {
       void this.#finish("The server has another codec than before. Reload this page.", "model_mismatch");
       return;
     }
+    this.#supply = new Supply(hello.limits.text_chars);
     this.#session.start(wishes());
   }
 
@@ -289,6 +304,22 @@ export class Conversation {
     }
   }
 
+  /** Give the server what it has room for of the text, and the end of it when that was all. */
+  #give() {
+    if (!this.#session.isOpen) {
+      return;
+    }
+    for (const piece of this.#supply.take()) {
+      this.#newsAt = performance.now();
+      this.#session.text(piece);
+    }
+    if (this.#supply.isComplete && !this.#supply.waits) {
+      this.#session.endText();
+      this.#session.end();
+    }
+    this.#send();
+  }
+
   #send() {
     this.#link?.send(this.#session.drain());
   }
@@ -344,8 +375,12 @@ export class Conversation {
       this.#send();
     }
     this.#listener.report(report);
-    if (this.#draining && report.isComplete && !report.playing && report.bufferedMs === 0) {
+    const isQuiet = !report.playing && report.bufferedMs === 0;
+    if (isQuiet && this.#draining && report.isComplete) {
       void this.#finish("", "end");
+    } else if (isQuiet && this.#supply.waits && performance.now() > this.#newsAt + NEWS_MS) {
+      this.#supply.passOver();
+      this.#give();
     }
   }
 }

@@ -100,10 +100,12 @@ export class DelayBar {
 /**
  * Show names and values; only what changed is touched.
  * @param {HTMLElement} list a `dl`
- * @param {[name: string, value: string][]} numbers always the same names
+ * @param {[name: string, value: string][]} numbers
  */
 export function showNumbers(list, numbers) {
-  if (list.children.length !== numbers.length) {
+  const isOf = (/** @type {Element} */ pair, /** @type {number} */ i) =>
+    pair.firstElementChild?.textContent === numbers[i]?.[0];
+  if (list.children.length !== numbers.length || ![...list.children].every(isOf)) {
     list.replaceChildren(
       ...numbers.map(([name]) => {
         const pair = element("div");
@@ -122,18 +124,64 @@ export function showNumbers(list, numbers) {
   });
 }
 
+/**
+ * What there is to tell of a mode. A text that is spoken passes no wire in packets, is waited for, and was said by nobody: of it
+ * there is neither loss nor delay, and its bitrate is that of the codes which the talker writes.
+ * @param {string} mode
+ * @param {Record<string, any> | null} codec of the server's hello
+ * @param {Record<string, any> | null} stats the server's message
+ * @param {import("./sound.js").Report | null} report
+ * @param {number} heardS
+ * @returns {{wire: string, numbers: [name: string, value: string][]}}
+ */
+export function told(mode, codec, stats, report, heardS) {
+  const isSpeak = mode === "speak";
+  const ms = (/** @type {number | undefined} */ value) => (value === undefined ? "–" : `${Math.round(value)} ms`);
+  const packets = stats?.packets ?? {};
+  const late = Object.entries(stats?.dropped ?? {}).filter(([name]) => !name.endsWith(".stale")); // those were cancelled
+  const dropped = late.reduce((all, [, n]) => all + n, 0);
+  /** @type {[string, string][]} */
+  const ofTheWire = [
+    ["Skipped", ms(report?.skippedMs)],
+    ["Packets lost", stats ? `${packets.lost ?? 0} of ${packets.sent ?? 0}` : "–"],
+    ["Repaired, concealed", stats ? `${packets.repaired ?? 0}, ${packets.concealed ?? 0}` : "–"],
+    ["Dropped late", stats ? String(dropped) : "–"],
+  ];
+  const wire = (/** @type {any} */ { books, wire_bps }) =>
+    isSpeak ? `${bitrate(codec ?? {}, books)} bit/s` : `${Math.round(wire_bps)} bit/s with headers`;
+  return {
+    wire: stats ? wire(stats) : "",
+    numbers: [
+      ["Buffer", ms(report?.bufferedMs)],
+      ["Reserve", ms(report?.reserveMs)],
+      ["Ran dry", report ? `${report.underruns}×` : "–"],
+      ...(isSpeak ? [] : ofTheWire),
+      ["Heard", report ? `${heardS.toFixed(0)} s` : "–"],
+    ],
+  };
+}
+
 /** The delay of one's own voice and the counts of one conversation: the newest of everything that is known. */
 export class Readout {
   #bar = new DelayBar(by("delay"), by("delay-bar"), by("delay-parts"));
   #rttMs = 0;
   #codecMs = 0;
+  #mode = "loopback";
+  /** @type {Record<string, any> | null} */
+  #codec = null;
   /** @type {Record<string, any> | null} */
   #stats = null;
   /** @type {import("./sound.js").Report | null} */
   #report = null;
 
-  /** Forget the last one. */
-  begin() {
+  /**
+   * Forget the last one.
+   * @param {string} mode of the next
+   * @param {Record<string, any> | null} codec of the server's hello
+   */
+  begin(mode, codec) {
+    this.#mode = mode;
+    this.#codec = codec;
     this.#rttMs = this.#codecMs = 0;
     this.#stats = this.#report = null;
   }
@@ -162,7 +210,6 @@ export class Readout {
   show(sound) {
     const report = this.#report;
     const stats = this.#stats;
-    const ms = (/** @type {number | undefined} */ value) => (value === undefined ? "–" : `${Math.round(value)} ms`);
     this.#bar.show([
       ["microphone", sound?.blockMs ?? 0],
       ["network", this.#rttMs],
@@ -171,19 +218,9 @@ export class Readout {
       ["buffer", report?.bufferedMs ?? 0],
       ["loudspeaker", sound?.outputMs ?? 0],
     ]);
-    const dropped = Object.values(stats?.dropped ?? {}).reduce((/** @type {number} */ all, n) => all + n, 0);
-    const packets = stats?.packets ?? {};
-    showNumbers(by("numbers"), [
-      ["Buffer", ms(report?.bufferedMs)],
-      ["Reserve", ms(report?.reserveMs)],
-      ["Ran dry", report ? `${report.underruns}×` : "–"],
-      ["Skipped", ms(report?.skippedMs)],
-      ["Packets lost", stats ? `${packets.lost ?? 0} of ${packets.sent ?? 0}` : "–"],
-      ["Repaired, concealed", stats ? `${packets.repaired ?? 0}, ${packets.concealed ?? 0}` : "–"],
-      ["Dropped late", stats ? String(dropped) : "–"],
-      ["Heard", sound && report ? `${sound.heard.seconds.toFixed(0)} s` : "–"],
-    ]);
-    by("wire").textContent = stats ? `${Math.round(stats.wire_bps)} bit/s with headers` : "";
+    const { wire, numbers } = told(this.#mode, this.#codec, stats, report, sound?.heard.seconds ?? 0);
+    showNumbers(by("numbers"), numbers);
+    by("wire").textContent = wire;
   }
 }
 

@@ -17,9 +17,22 @@ export class Typed {
     }
     this.#last = written;
     const from = this.#at;
-    this.#at = Math.max(isComplete ? written.length : written.search(/\S*$/), from);
+    this.#at = Math.max(isComplete ? written.length : lastWordIn(written), from);
     return written.slice(from, this.#at);
   }
+}
+
+/**
+ * Where the word begins that may not be complete; at the end, if there is none. (A regular expression takes a minute to find
+ * the end of a long text without a space.)
+ * @param {string} text
+ */
+function lastWordIn(text) {
+  let at = text.length;
+  while (at > 0 && /\S/.test(text[at - 1])) {
+    at -= 1;
+  }
+  return at;
 }
 
 /**

@@ -1,6 +1,8 @@
 // @ts-check
 /** The words of a text, each of which lights up while it is spoken. */
 
+const MOST_LAST_WORDS = 12;
+
 /** @typedef {{text: string, start_ms: number, end_ms: number}} Word */
 
 /**
@@ -17,10 +19,21 @@ export function heardAt(words, nowMs) {
   return { spoken, now: spoken && words[spoken - 1].end_ms > nowMs ? spoken - 1 : -1 };
 }
 
+/**
+ * Where somebody was in a text: the end of what was heard, as long as people keep in mind.
+ * @param {string} heard words with a space between
+ */
+export function lastWords(heard) {
+  const words = heard.split(" ");
+  return words.length > MOST_LAST_WORDS ? `… ${words.slice(-MOST_LAST_WORDS).join(" ")}` : heard;
+}
+
 export class Words {
   #place;
   /** @type {Word[]} */
   #words = [];
+  /** How many had begun when they were lit. */
+  #spoken = 0;
 
   /** @param {HTMLElement} place */
   constructor(place) {
@@ -29,6 +42,7 @@ export class Words {
 
   clear() {
     this.#words = [];
+    this.#spoken = 0;
     this.#place.replaceChildren();
     this.#place.hidden = true;
   }
@@ -47,10 +61,23 @@ export class Words {
   /** @param {number} playedMs of the generation */
   light(playedMs) {
     const { spoken, now } = heardAt(this.#words, playedMs);
-    for (let i = 0; i < this.#words.length; i++) {
-      const { classList } = this.#place.children[i];
+    const [first, last] = [this.#spoken, spoken].sort((a, b) => a - b);
+    for (let i = Math.max(first - 1, 0); i < last; i++) {
+      const { classList } = this.#place.children[i]; // all others are as they were
       classList.toggle("spoken", i < spoken);
       classList.toggle("now", i === now);
+    }
+    if (now >= 0 && spoken !== this.#spoken) {
+      this.#follow(/** @type {HTMLElement} */ (this.#place.children[now]));
+    }
+    this.#spoken = spoken;
+  }
+
+  /** @param {HTMLElement} word is to be seen, where the text is longer than its place; the page stays where it is */
+  #follow(word) {
+    const below = word.offsetTop + word.offsetHeight - this.#place.clientHeight;
+    if (this.#place.scrollTop < below || this.#place.scrollTop > word.offsetTop) {
+      this.#place.scrollTop = word.offsetTop - (this.#place.clientHeight - word.offsetHeight) / 2;
     }
   }
 }

@@ -24,8 +24,9 @@ from sottovoce.stream.server import ServerOptions
 from sottovoce.stream.wire import Kind, unpack
 from support.browser import CHROMIUM, Page, launched, opened
 from support.heard import walk
-from support.scripted import RATE_HZ, Peer, scripted
+from support.scripted import HELLO, RATE_HZ, Peer, scripted
 from support.serving import serving
+from support.speaking import speaking
 from support.utterance import utterance
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -224,6 +225,142 @@ def test_a_text_is_spoken_word_by_word_at_any_rate_of_the_sound_card(browser: st
             assert rate_hz == 44_100
             assert await number(page, "Ran dry") == 0
             np.testing.assert_allclose(*same_times(heard / 32768, rate_hz, pcm / 32768), rtol=0, atol=1e-4)
+
+    asyncio.run(main())
+
+
+ROOM: int = HELLO["limits"]["text_chars"]
+
+
+def test_a_long_text_comes_whole_as_there_is_room_for_it(browser: str) -> None:
+    text = "".join(f"Sentence number {i} is said, \N{SLIGHTLY SMILING FACE} and then the next. " for i in range(560))
+    assert len(text) > 25_000
+    told: list[str] = []
+
+    async def speak(peer: Peer) -> None:
+        waiting, segment = "", 0
+        while sum(map(len, told)) < len(text):
+            told.append((await peer.until("text"))["text"])
+            waiting += told[-1]
+            assert len(waiting) <= ROOM
+            if len(waiting) > ROOM // 4:
+                await peer.say("segment.start", generation=0, segment=segment, start_ms=0, text=waiting.strip())
+                waiting, segment = "", segment + 1
+        await peer.until("text.end")
+        await peer.until("end")
+
+    async def main() -> None:
+        options = ServerOptions(web=WEB, routes=(scripted(speak, modes=["speak"]),))
+        async with visited(browser, options) as page:
+            await page.click("#text")
+            await page.ask("Input.insertText", text=text)  # as it is pasted
+            await page.press("Enter")
+            await page.until("document.body.dataset.state === 'live'")
+            await page.until(READY)
+        assert "".join(told) == text
+
+    asyncio.run(main())
+
+
+def test_a_text_is_interrupted_with_all_that_was_still_to_be_given(browser: str) -> None:
+    told: list[dict[str, Any]] = []
+
+    async def speak(peer: Peer) -> None:
+        await peer.until("cancel")
+        await peer.say("cancelled", generation=1, generated_ms=0, sent_ms=0, played_ms=0, heard="")
+        await peer.until("end")
+        told.extend(peer.told)
+
+    async def main() -> None:
+        options = ServerOptions(web=WEB, routes=(scripted(speak, modes=["speak"]),))
+        async with visited(browser, options) as page:
+            await page.evaluate(f"document.querySelector('#text').value = 'Word. '.repeat({ROOM})")
+            await page.click("#key")
+            await page.until("!document.querySelector('#cancel').disabled")
+            await page.press("Escape")
+            await page.until(READY)
+        kinds = [each["type"] for each in told if each["type"] not in ("credit", "ping")]
+        assert kinds == [*["text"] * 3, "cancel", "text.end", "end"]
+
+    asyncio.run(main())
+
+
+def test_a_text_that_is_too_long_is_told_and_not_cut(browser: str) -> None:
+    status = "document.querySelector('#status').textContent"
+
+    async def main() -> None:
+        options = ServerOptions(web=WEB, routes=(scripted(lambda peer: peer.until("end"), modes=["speak"]),))
+        async with visited(browser, options) as page:
+            await page.click("#text")
+            await page.ask("Input.insertText", text="Too long. " * 10_001)
+            assert await page.evaluate("document.querySelector('#text').value.length") == 100_010
+            await page.until(f"{status}.includes('100,010 characters') && {status}.includes('shorten it by 10.')")
+            await page.press("Enter")
+            await page.click("#key")
+            assert await page.evaluate("document.body.dataset.state") == "refused"
+            assert said(page, "text") == []
+            await page.click("#text")
+            await page.evaluate("document.querySelector('#text').setSelectionRange(0, 20)")
+            await page.ask("Input.insertText", text="Shorter. ")
+            await page.until(READY)
+            await page.press("Enter")
+            await page.until("document.body.dataset.state === 'live'")
+
+    asyncio.run(main())
+
+
+def test_that_the_first_sound_came_is_told_at_once(browser: str) -> None:
+    told = []
+
+    async def speak(peer: Peer) -> None:
+        await peer.until("end")
+        await peer.say("segment.start", generation=0, segment=0, start_ms=0, text="One.")
+        await peer.sound(np.full(RATE_HZ // 2, 1000, "<i2"), last=True)
+        while not (credit := await peer.until("credit"))["buffered_ms"]:
+            pass
+        told.append((credit["played_ms"], credit["buffered_ms"]))
+
+    async def main() -> None:
+        options = ServerOptions(web=WEB, routes=(scripted(speak, modes=["speak"]),))
+        async with visited(browser, options) as page:
+            await page.evaluate("document.querySelector('#text').value = 'One.'")
+            await page.click("#key")
+            await page.until("document.body.dataset.state === 'live'")
+            await page.until(READY)
+        assert told == [(0, 500)], "nothing of it was played yet"
+
+    asyncio.run(main())
+
+
+def test_in_each_mode_only_what_means_something_there_is_shown(browser: str) -> None:
+    async def shown(page: Page) -> set[str]:
+        return set(await page.evaluate("[...document.querySelectorAll('#numbers dt')].map((name) => name.textContent)"))
+
+    async def main() -> None:
+        async with speaking(options=ServerOptions(web=WEB)) as place, opened(browser, f"http://{place}/") as page:
+            await page.until(READY)
+            codec = json.loads(str(page.heard[0]))["codec"]
+            assert await page.text("#most-books") == str(codec["books"])
+            everywhere, wire = {"Buffer", "Reserve", "Ran dry", "Heard"}, {"Packets lost", "Dropped late", "Skipped"}
+            assert await shown(page) > everywhere | wire
+            assert not await page.evaluate("document.querySelector('#mute-hint').hidden")
+            await page.click("#key")
+            await page.until("document.querySelector('#wire').textContent.endsWith('bit/s with headers')")
+            await page.click("#key")
+            await page.until(READY)
+
+            await page.click("#modes label:nth-of-type(2)")
+            assert await shown(page) == everywhere
+            assert await page.evaluate("document.querySelector('#mute-hint').hidden")
+            await page.evaluate("document.querySelector('#text').value = 'and so on and on and on and on '.repeat(9)")
+            await page.click("#key")
+            await page.until("document.querySelector('#wire').textContent")
+            bits = codec["books"] * int(np.log2(codec["book_size"]))
+            assert await page.text("#wire") == f"{1000 * bits / codec['frame_ms']:g} bit/s"
+            assert await shown(page) == everywhere
+            await page.click("#key")
+            await page.until(READY)
+            assert page.faults == []
 
     asyncio.run(main())
 

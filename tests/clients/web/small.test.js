@@ -5,11 +5,11 @@ import { test } from "node:test";
 import { Level, dbfs } from "../../../clients/web/level.js";
 import { whyRefused } from "../../../clients/web/microphone.js";
 import { Columns, codeColour, melColour, ramp } from "../../../clients/web/pictures.js";
-import { bitrate } from "../../../clients/web/readout.js";
+import { bitrate, told } from "../../../clients/web/readout.js";
 import { Backoff, address, isToken, offers } from "../../../clients/web/socket.js";
 import { Heard, MOST_S } from "../../../clients/web/wav.js";
 import { Typed } from "../../../clients/web/typed.js";
-import { heardAt } from "../../../clients/web/words.js";
+import { heardAt, lastWords } from "../../../clients/web/words.js";
 import { between, seeded } from "./random.js";
 
 test("attempts come later and later, never all at once, and begin anew when one worked", () => {
@@ -95,6 +95,12 @@ test("words light up in time", () => {
   assert.deepEqual(heardAt([], 5), { spoken: 0, now: -1 });
 });
 
+test("of a long text that was interrupted the last words are told", () => {
+  assert.equal(lastWords("One two."), "One two.");
+  const last = "… 3988 3989 3990 3991 3992 3993 3994 3995 3996 3997 3998 3999";
+  assert.equal(lastWords(Array.from({ length: 4000 }, (_, i) => i).join(" ")), last);
+});
+
 test("what is written is given once, in whole words, and all of it in the end", () => {
   for (let seed = 0; seed < 50; seed++) {
     const random = seeded(seed);
@@ -119,6 +125,26 @@ test("what was given is neither said again nor unsaid when it is changed", () =>
   assert.equal(typed.take("Hello world how are you", false), "how are ");
   assert.equal(typed.take("Hello", false), "");
   assert.equal(typed.take("Hello again", true), " again");
+});
+
+test("of each mode is told what means something there", () => {
+  const codec = { book_size: 1024, frame_ms: 40 };
+  const stats = {
+    books: 4,
+    wire_bps: 1400.4,
+    packets: { sent: 9, lost: 2, repaired: 1, concealed: 1 },
+    dropped: { "said.oldest": 3, "codes.stale": 50 },
+  };
+  const report = /** @type {any} */ ({ bufferedMs: 120.4, reserveMs: 10, skippedMs: 0, underruns: 1 });
+  const common = { Buffer: "120 ms", Reserve: "10 ms", "Ran dry": "1×", Heard: "7 s" };
+  const wire = { Skipped: "0 ms", "Packets lost": "2 of 9", "Repaired, concealed": "1, 1", "Dropped late": "3" };
+  const loopback = told("loopback", codec, stats, report, 7);
+  assert.equal(loopback.wire, "1400 bit/s with headers");
+  assert.deepEqual(Object.fromEntries(loopback.numbers), { ...common, ...wire });
+  const speak = told("speak", codec, { ...stats, wire_bps: 0, packets: {} }, report, 7);
+  assert.equal(speak.wire, "1000 bit/s"); // no packets: what the codes take
+  assert.deepEqual(Object.fromEntries(speak.numbers), common);
+  assert.equal(told("speak", null, null, null, 0).wire, "");
 });
 
 test("levels and rates are what they say", () => {
