@@ -39,7 +39,9 @@ def _facts(counts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if line.get("reconnects"):
         yield "reconnects", str(line["reconnects"])
     strange = {**counts["counts"], **counts["carrier"]}
-    unwanted = {name.removeprefix("in."): n for name, n in strange.items() if name.startswith("in.") and name not in _USUAL}
+    unwanted = {
+        name.removeprefix("in."): n for name, n in strange.items() if name.startswith("in.") and name not in _USUAL
+    }
     if unwanted:
         yield "not taken", _named(unwanted)
 
