@@ -190,10 +190,8 @@ async def _turn_away(websocket: WebSocket, refusal: _Refusal) -> None:
         await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope["subprotocols"] else None)
         await websocket.send_text(messages.encode(Error(refusal.code, refusal.message, retry_ms=refusal.retry_ms)))
         await websocket.close(CLOSE_CODES[refusal.code])
-    except (
-        OSError,
-        WebSocketDisconnect,
-    ):  # before the handshake is through Starlette does not turn the one into the other
+    # Before the handshake is through Starlette does not turn the one into the other.
+    except (OSError, WebSocketDisconnect):
         pass
 
 

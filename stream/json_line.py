@@ -35,9 +35,8 @@ class JsonLine:
 
     async def converse(self, run: Callable[[], Awaitable[None]]) -> None:
         """The handshake, and ``run`` to its end; what that raises the client is told, and the log where it is our fault."""
-        with suppress(
-            OSError, WebSocketDisconnect
-        ):  # before the handshake is through Starlette does not turn the one into the other
+        # Before the handshake is through Starlette does not turn the one into the other.
+        with suppress(OSError, WebSocketDisconnect):
             await self._websocket.accept()
             try:
                 await run()
